@@ -1,0 +1,85 @@
+# make run   installs what is missing, builds everything, serves on 127.0.0.1:8080
+# make test  installs what the tests need and runs them all
+# make help  lists the rest
+
+SHELL       := /bin/bash
+DATA        ?= data
+TEST_DIR    := $(CURDIR)/.test
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GOLANGCI    := v2.5.0
+STATICCHECK := 2025.1.1
+
+export GOFLAGS      += -buildvcs=false
+# Where the Go on this machine is older than go.mod asks for, it fetches that.
+export GOTOOLCHAIN  := auto
+export PATH         := $(PATH):/usr/local/go/bin:$(HOME)/go/bin
+
+# One static file: it runs on any kernel it supports, whatever libc is there.
+# Extensions of SQLite and name services of libc would need dynamic loading.
+TAGS    := osusergo,netgo,sqlite_omit_load_extension
+LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-static"
+
+PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev build page image test test-go test-page test-e2e test-clean lint bench fuzz clean deps-build deps-run deps-test
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: deps-run build image ## install what is missing, build, and serve on 127.0.0.1:8080
+	exec bin/corun serve --data-dir $(DATA)
+
+build: deps-build web/dist/index.html ## make bin/corun, the only file a host needs
+	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/corun ./cmd/corun
+
+page: web/dist/index.html ## build the page into web/dist
+
+web/dist/index.html: $(PAGE_SRC) web/app/node_modules/.package-lock.json
+	cd web/app && npm run --silent build
+
+web/app/node_modules/.package-lock.json: web/app/package-lock.json
+	cd web/app && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+image: build ## build the default image into the data directory, once
+	bin/corun image build --data-dir $(DATA)
+
+test: deps-test lint test-go test-page test-e2e ## install what the tests need and run them all
+
+test-go: $(TEST_DIR)/image.ok ## Go tests with the race detector
+	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -race -timeout 20m ./...
+
+test-page: web/app/node_modules/.package-lock.json ## types and unit tests of the page
+	cd web/app && npm run --silent check && npm run --silent test
+
+test-e2e: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## stock Yjs clients and Chromium against the real binary
+	cd test && CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test --test-concurrency=1 e2e/
+
+test/node_modules/.package-lock.json: test/package-lock.json
+	cd test && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+# The image that all tests share.
+$(TEST_DIR)/image.ok: build
+	mkdir -p $(TEST_DIR)
+	bin/corun image build --image-dir $(TEST_DIR)/images
+	touch $@
+
+lint: ## gofmt, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt these:"; echo "$$out"; exit 1; fi
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
+
+lint-all: ## golangci-lint too (slow to install the first time)
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI) run
+
+clean: ## remove what was built, but no data
+	rm -rf bin web/dist/assets web/dist/index.html web/app/node_modules test/node_modules $(TEST_DIR)
+
+deps-build:
+	@scripts/deps.sh build
+deps-run:
+	@scripts/deps.sh run
+deps-test:
+	@scripts/deps.sh test

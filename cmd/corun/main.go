@@ -1,0 +1,148 @@
+// Command corun is the whole of Corun: the server, its tools and, re-executed
+// under another name, the first process of every box (package sandbox).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker (make build).
+var version = "devel"
+
+// cli is the command line. Every flag has a twin in the environment,
+// CORUN_<FLAG>, which kong derives.
+type cli struct {
+	common
+
+	Serve   serveCmd   `cmd:"" help:"Run the server: rooms, runs and page in one process."`
+	Doctor  doctorCmd  `cmd:"" help:"Check kernel, cgroups, seccomp, image and store; name each fault and its mend."`
+	Exec    execCmd    `cmd:"" help:"Run files once in a box, without a server."`
+	Image   imageCmd   `cmd:"" help:"Build and list the root file systems of boxes."`
+	Room    roomCmd    `cmd:"" help:"Make, list and delete rooms."`
+	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// common are the flags that several commands need.
+type common struct {
+	DataDir     string `help:"Where the database and images are kept." default:"${data_dir}" type:"path" placeholder:"DIR"`
+	DatabaseURL string `name:"database-url" help:"Database, sqlite:FILE. Default: corun.db in the data directory." placeholder:"URL"`
+	ImageDir    string `help:"Where images are kept. Default: images in the data directory." type:"path" placeholder:"DIR"`
+	LogFormat   string `help:"Format of the log: text or json." enum:"text,json" default:"text"`
+	LogLevel    string `help:"Least level that is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
+}
+
+func main() {
+	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+	var status exitStatus
+	switch {
+	case err == nil:
+	case errors.As(err, &status):
+		os.Exit(int(status))
+	default:
+		fmt.Fprintln(os.Stderr, "corun:", err)
+		os.Exit(1)
+	}
+}
+
+// exitStatus ends the process with a code and no further words.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("corun"),
+		kong.Description("Collaborative code rooms: edit together, run, and see the output live."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.DefaultEnvars("CORUN"),
+		kong.Vars{"data_dir": defaultDataDir()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		return fmt.Errorf("define command line: %w", err)
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	log := newLogger(stderr, c.common)
+	slog.SetDefault(log)
+	return parsed.Run(&c.common, log)
+}
+
+func newLogger(w io.Writer, c common) *slog.Logger {
+	var level slog.Level
+	// The flag's enum admits only names that slog knows.
+	_ = level.UnmarshalText([]byte(c.LogLevel))
+	opts := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// defaultDataDir is ./data, or /var/lib/corun for a binary installed below /usr
+// or /opt.
+func defaultDataDir() string {
+	exe, err := os.Executable()
+	if err == nil && (strings.HasPrefix(exe, "/usr/") || strings.HasPrefix(exe, "/opt/")) {
+		return "/var/lib/corun"
+	}
+	return "data"
+}
+
+func (c common) imageDir() string {
+	if c.ImageDir != "" {
+		return c.ImageDir
+	}
+	return filepath.Join(c.DataDir, "images")
+}
+
+func (c common) databaseURL() string {
+	if c.DatabaseURL != "" {
+		return c.DatabaseURL
+	}
+	return "sqlite:" + filepath.Join(c.DataDir, "corun.db")
+}
+
+// makeDataDir creates the data directory, readable by its owner alone.
+func (c common) makeDataDir() error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	return nil
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(out io.Writer) error {
+	revision := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				revision = " " + s.Value[:12]
+			}
+		}
+	}
+	_, err := fmt.Fprintf(out, "corun %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

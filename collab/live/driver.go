@@ -1,0 +1,172 @@
+package live
+
+import (
+	"time"
+
+	"corun/store"
+)
+
+// Why the seat changed hands, the reason field of driver.changed.
+const (
+	ReasonTaken    = "taken"
+	ReasonGiven    = "given"
+	ReasonReleased = "released"
+	ReasonLeft     = "left"
+	ReasonGranted  = "granted"
+)
+
+// RequestSeat asks for the seat: a free one is granted at once, otherwise
+// everybody is told who would like it.
+func (m *Member) RequestSeat() error {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if err := m.mayDrive(); err != nil {
+		return err
+	}
+	switch r.driver {
+	case "":
+		r.setDriver(m.who.ID, m.who.ID, ReasonGranted)
+	case m.who.ID: // has it already
+	default:
+		r.broadcast(map[string]any{"type": "driver.requested", "participant": m.who})
+	}
+	return nil
+}
+
+// GiveSeat hands the seat to another participant. The driver may, and a host.
+func (m *Member) GiveSeat(to string) error {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if r.driver != m.who.ID && m.who.Role != store.RoleHost {
+		return refuse(CodeNotDriver, "only the driver or a host can give the seat")
+	}
+	next, ok := r.members[to]
+	if !ok {
+		return refuse(CodeNotFound, "no participant %q is connected: give one of the ids in participants", to)
+	}
+	if err := next.mayDrive(); err != nil {
+		return err
+	}
+	r.setDriver(to, m.who.ID, ReasonGiven)
+	return nil
+}
+
+// TakeSeat takes the seat: a host always may, a guest when nobody drives.
+func (m *Member) TakeSeat() error {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if err := m.mayDrive(); err != nil {
+		return err
+	}
+	if r.driver != "" && r.driver != m.who.ID && m.who.Role != store.RoleHost {
+		return refuse(CodeNotAllowed, "somebody drives: ask for the seat with driver.request")
+	}
+	r.setDriver(m.who.ID, m.who.ID, ReasonTaken)
+	return nil
+}
+
+// ReleaseSeat gives the seat up.
+func (m *Member) ReleaseSeat() error {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if r.driver != m.who.ID {
+		return refuse(CodeNotDriver, "only the driver can release the seat")
+	}
+	r.setDriver("", m.who.ID, ReasonReleased)
+	return nil
+}
+
+// SeatForStarter gives the seat to whoever starts a run while nobody drives.
+func (m *Member) SeatForStarter() {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if r.driver == "" && m.mayDrive() == nil && r.members[m.who.ID] == m {
+		r.setDriver(m.who.ID, m.who.ID, ReasonGranted)
+	}
+}
+
+// AsDriver calls fn while m is certain to hold the seat, so that what fn sends
+// to the program cannot arrive after a hand-over. fn must not block and not
+// call back into the room.
+func (m *Member) AsDriver(fn func() error) error {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if r.driver != m.who.ID || r.members[m.who.ID] != m {
+		return refuse(CodeNotDriver, "only the driver's keyboard reaches the program: ask for the seat with driver.request")
+	}
+	return fn()
+}
+
+// IsDriver tells whether m holds the seat now.
+func (m *Member) IsDriver() bool {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.room.driver == m.who.ID
+}
+
+func (m *Member) mayDrive() error {
+	if m.who.Role == store.RoleViewer {
+		return refuse(CodeNotAllowed, "a viewer cannot drive")
+	}
+	return nil
+}
+
+// setDriver changes the seat and tells everybody. mu is held.
+func (r *Room) setDriver(id, by, reason string) {
+	if r.driver == id {
+		return
+	}
+	r.driver = id
+	r.cancelGrace()
+	msg := map[string]any{"type": "driver.changed", "driver": r.driverPtr(), "by": ptrOrNil(by), "reason": reason}
+	r.broadcast(msg)
+	r.note("driver", map[string]any{"driver": r.driverPtr(), "by": ptrOrNil(by), "reason": reason})
+}
+
+// startGrace begins the time that a driver who was disconnected has to come
+// back. The hub keeps the room until it is over. mu is held.
+func (r *Room) startGrace() {
+	r.graceGen++
+	gen := r.graceGen
+	r.grace = time.AfterFunc(DriverGrace, func() {
+		r.mu.Lock()
+		if r.graceGen == gen {
+			r.setDriver("", "", ReasonLeft)
+		}
+		r.unlock()
+		r.hub.forgetUnused(r)
+	})
+}
+
+func (r *Room) cancelGrace() {
+	r.graceGen++
+	if r.grace != nil {
+		r.grace.Stop()
+		r.grace = nil
+	}
+}
+
+func (r *Room) stopGrace() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cancelGrace()
+	if r.savedWait != nil {
+		r.savedWait.Stop()
+		r.savedWait = nil
+	}
+}
+
+func (r *Room) driverPtr() *string { return ptrOrNil(r.driver) }
+
+func ptrOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

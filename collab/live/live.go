@@ -1,0 +1,453 @@
+// Package live is the side of a room that is about people and runs: who is
+// there, who drives, what the program prints. The document's side is package
+// collab; the two share nothing but a room's id, so that a flood of output
+// cannot delay a keystroke.
+//
+// The web package calls it: Join for each socket on /live, then Next in that
+// socket's writer; the broadcast methods whenever something happened. What
+// always holds:
+//
+//   - At most one participant drives, and only a host or a guest.
+//   - Every participant sees the messages of its room in one order. Output is
+//     not pushed but pulled: a message remembers how far the output had got
+//     when it was sent, and a participant's writer catches up to there before
+//     it writes the message. A slow reader therefore costs no memory, and one
+//     who joins late is no special case.
+//   - Nothing here does I/O, and no callback is called with the lock held.
+package live
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"corun/store"
+)
+
+const (
+	// DriverGrace is how long a driver who lost the connection keeps the seat.
+	DriverGrace = 10 * time.Second
+	// MaxParticipants is how many live connections a room admits.
+	MaxParticipants = 200
+	// MaxNameBytes bounds a participant's name.
+	MaxNameBytes = 64
+	// maxQueuedBytes bounds the JSON that waits for one participant. Output is
+	// not in it. 4 MiB is thousands of messages: whoever is that far behind is
+	// better served by a fresh hello.
+	maxQueuedBytes = 4 << 20
+)
+
+// Close codes of the web socket, from CONTRACT.md §4.
+const (
+	CloseTooSlow   = 1013
+	CloseRemoved   = 4403
+	CloseReplaced  = 4409
+	CloseRoomEnded = 4410
+	CloseGoingAway = 1001
+)
+
+// Error codes of refused client messages.
+const (
+	CodeNotDriver   = "not_driver"
+	CodeNotAllowed  = "not_allowed"
+	CodeBadMessage  = "bad_message"
+	CodeUnknownType = "unknown_type"
+	CodeNotFound    = "not_found"
+)
+
+// Error refuses what a participant asked for. Code is for programs, Message
+// for people.
+type Error struct {
+	Code    string
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func refuse(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// CloseError tells the socket with which code and reason to close.
+type CloseError struct {
+	Code   int
+	Reason string
+}
+
+func (e *CloseError) Error() string { return fmt.Sprintf("close %d: %s", e.Code, e.Reason) }
+
+// ErrRoomFull is returned by Join when MaxParticipants are there.
+var ErrRoomFull = errors.New("the room is full: 200 participants are connected")
+
+// Participant is one person as the others see them.
+type Participant struct {
+	ID   string     `json:"id"`
+	Name string     `json:"name"`
+	Hue  int        `json:"hue"` // 0–359
+	Role store.Role `json:"role"`
+}
+
+// Event is one entry for the room's event log.
+type Event struct {
+	Kind string
+	Data any
+}
+
+// Hub holds the live side of every room in use. Guarded by mu.
+type Hub struct {
+	now func() time.Time
+	log func(room string, e Event)
+	key [32]byte
+
+	mu    sync.Mutex
+	rooms map[string]*Room
+}
+
+// NewHub makes a hub. log is told of joins, departures and hand-overs, in
+// order per room; it must not block.
+func NewHub(log func(room string, e Event)) *Hub {
+	h := &Hub{now: time.Now, log: log, rooms: make(map[string]*Room)}
+	// Read never fails since Go 1.24: it ends the process instead.
+	rand.Read(h.key[:])
+	return h
+}
+
+// Room gives the live side of a room, made at the first call. restore, when
+// not nil, is asked for the last run and its output if the room was not loaded.
+func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk)) *Room {
+	h.mu.Lock()
+	if r, ok := h.rooms[id]; ok {
+		r.pins++
+		h.mu.Unlock()
+		return r
+	}
+	h.mu.Unlock()
+	var run *store.Run
+	var chunks []Chunk
+	if restore != nil {
+		run, chunks = restore()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, ok := h.rooms[id]
+	if !ok {
+		r = &Room{id: id, hub: h, members: make(map[string]*Member)}
+		if run != nil {
+			r.run = run
+			r.output = newOutput()
+			r.output.run = uint32(run.Number)
+			for _, c := range chunks {
+				r.output.append(c.Stream, c.Data)
+			}
+		}
+		h.rooms[id] = r
+	}
+	r.pins++
+	return r
+}
+
+// Release ends one use of a room that Room gave. With the last one the room is
+// forgotten, unless its driver may still come back.
+func (h *Hub) Release(r *Room) {
+	h.mu.Lock()
+	r.pins--
+	h.mu.Unlock()
+	h.forgetUnused(r)
+}
+
+func (h *Hub) forgetUnused(r *Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pins == 0 && r.grace == nil && h.rooms[r.id] == r {
+		delete(h.rooms, r.id)
+	}
+}
+
+// Peek calls fn with the live side of a room if it is in use.
+func (h *Hub) Peek(id string, fn func(*Room)) {
+	h.mu.Lock()
+	r, ok := h.rooms[id]
+	if ok {
+		r.pins++
+	}
+	h.mu.Unlock()
+	if ok {
+		defer h.Release(r)
+		fn(r)
+	}
+}
+
+// Rooms counts the rooms in use; Participants the connections in them.
+func (h *Hub) Rooms() (rooms, participants int) {
+	h.mu.Lock()
+	all := make([]*Room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		all = append(all, r)
+	}
+	h.mu.Unlock()
+	for _, r := range all {
+		r.mu.Lock()
+		participants += len(r.members)
+		r.mu.Unlock()
+	}
+	return len(all), participants
+}
+
+// CloseAll disconnects everyone, for the end of the server.
+func (h *Hub) CloseAll(reason string) {
+	h.mu.Lock()
+	all := make([]*Room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		all = append(all, r)
+	}
+	h.mu.Unlock()
+	for _, r := range all {
+		r.Disconnect(func(*Member) bool { return true }, CloseGoingAway, reason)
+		r.stopGrace()
+	}
+}
+
+// Room is the live side of one room.
+//
+// Lock order: Hub.mu before Room.mu; the hub's lock is never taken with a
+// room's held.
+type Room struct {
+	id   string
+	hub  *Hub
+	pins int // Guarded by hub.mu.
+
+	mu        sync.Mutex // guards all below
+	members   map[string]*Member
+	driver    string // participant id, "" when nobody drives
+	grace     *time.Timer
+	graceGen  int
+	run       *store.Run // current or last
+	output    *output    // of run
+	savedAt   time.Time
+	savedWait *time.Timer
+	events    []Event // to be logged once mu is free
+}
+
+// JoinRequest is what a socket says about the person behind it.
+type JoinRequest struct {
+	Name      string
+	Hue       int
+	Role      store.Role
+	TokenHash [32]byte
+	Resume    string // from a former hello, or ""
+}
+
+// Hello is the first message of a connection.
+type Hello struct {
+	Type         string        `json:"type"`
+	Protocol     int           `json:"protocol"`
+	You          Participant   `json:"you"`
+	Resume       string        `json:"resume"`
+	Participants []Participant `json:"participants"`
+	Driver       *string       `json:"driver"`
+	Room         any           `json:"room"`
+	Languages    any           `json:"languages"`
+	Run          *store.Run    `json:"run"`
+}
+
+// Join admits a connection: it is told hello and the output so far, the others
+// are told that somebody joined. room and languages go into the hello as they
+// are.
+func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
+	name, err := cleanName(req.Name)
+	if err != nil {
+		return nil, err
+	}
+	if req.Hue < 0 || req.Hue > 359 {
+		return nil, refuse(CodeBadMessage, "hue is %d: give a number from 0 to 359", req.Hue)
+	}
+	r.mu.Lock()
+	defer r.unlock()
+	id, known := r.hub.resumed(r.id, req)
+	if !known {
+		id = newParticipantID()
+	}
+	if old, ok := r.members[id]; ok {
+		old.close(CloseReplaced, "opened again elsewhere")
+		delete(r.members, id)
+	} else if len(r.members) >= MaxParticipants {
+		return nil, ErrRoomFull
+	}
+	m := &Member{
+		room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
+		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
+	}
+	if id == r.driver {
+		r.cancelGrace()
+	}
+	r.broadcast(map[string]any{"type": "participant.joined", "participant": m.who})
+	r.members[id] = m
+	r.note("join", map[string]any{"participant": m.who})
+	m.output = r.output
+	if r.output != nil {
+		m.replayTo = r.output.len()
+	}
+	m.sendJSON(Hello{
+		Type: "hello", Protocol: 1, You: m.who, Resume: r.hub.resumeToken(r.id, id, req.TokenHash),
+		Participants: r.participants(), Driver: r.driverPtr(), Room: room, Languages: languages, Run: r.run,
+	}, r.output, 0)
+	m.signal()
+	return m, nil
+}
+
+// Participants lists who is connected, the driver's id ("" for nobody) and the
+// current or last run.
+func (r *Room) Participants() (all []Participant, driver string, run *store.Run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.participants(), r.driver, r.run
+}
+
+// Disconnect closes the connections that match.
+func (r *Room) Disconnect(match func(*Member) bool, code int, reason string) {
+	r.mu.Lock()
+	defer r.unlock()
+	for _, m := range r.members {
+		if match(m) {
+			m.close(code, reason)
+		}
+	}
+}
+
+// Broadcast sends one JSON message to everybody.
+func (r *Room) Broadcast(v any) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.broadcast(v)
+}
+
+// savedEvery is the least time between two saved messages to everybody.
+const savedEvery = 250 * time.Millisecond
+
+// Saved tells everybody what the store has, at most four times a second; get
+// is called when the message is made. It must not block.
+func (r *Room) Saved(get func() []byte) {
+	r.mu.Lock()
+	defer r.unlock()
+	if r.savedWait != nil || len(r.members) == 0 {
+		return
+	}
+	if wait := savedEvery - r.hub.now().Sub(r.savedAt); wait > 0 {
+		r.savedWait = time.AfterFunc(wait, func() {
+			r.mu.Lock()
+			defer r.unlock()
+			r.savedWait = nil
+			r.sendSaved(get)
+		})
+		return
+	}
+	r.sendSaved(get)
+}
+
+func (r *Room) sendSaved(get func() []byte) {
+	r.savedAt = r.hub.now()
+	r.broadcast(SavedMessage(get()))
+}
+
+// SavedMessage says that the store has all up to the state vector.
+func SavedMessage(stateVector []byte) map[string]any {
+	return map[string]any{"type": "saved", "state_vector": base64.StdEncoding.EncodeToString(stateVector)}
+}
+
+func (r *Room) participants() []Participant {
+	all := make([]Participant, 0, len(r.members))
+	for _, m := range r.members {
+		all = append(all, m.who)
+	}
+	return all
+}
+
+// broadcast queues v for every member. mu is held.
+func (r *Room) broadcast(v any) {
+	data := mustJSON(v)
+	for _, m := range r.members {
+		m.send(data, r.output, r.outputLen())
+	}
+}
+
+func (r *Room) outputLen() int64 {
+	if r.output == nil {
+		return 0
+	}
+	return r.output.len()
+}
+
+func (r *Room) note(kind string, data any) { r.events = append(r.events, Event{kind, data}) }
+
+// unlock frees mu and then hands on what is to be logged.
+func (r *Room) unlock() {
+	events := r.events
+	r.events = nil
+	r.mu.Unlock()
+	for _, e := range events {
+		r.hub.log(r.id, e)
+	}
+}
+
+// resumeToken proves in a later connection that it is the same person: the
+// participant's id and an HMAC over it, the room and the token they came by,
+// so that it is worth nothing once that token was rotated.
+func (h *Hub) resumeToken(room, id string, tokenHash [32]byte) string {
+	mac := hmac.New(sha256.New, h.key[:])
+	fmt.Fprintf(mac, "%s\x00%s\x00", room, id)
+	mac.Write(tokenHash[:])
+	return id + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+}
+
+func (h *Hub) resumed(room string, req JoinRequest) (id string, ok bool) {
+	id, _, found := strings.Cut(req.Resume, ".")
+	if !found {
+		return "", false
+	}
+	want := h.resumeToken(room, id, req.TokenHash)
+	return id, subtle.ConstantTimeCompare([]byte(want), []byte(req.Resume)) == 1
+}
+
+func newParticipantID() string { return "p_" + strings.ToLower(rand.Text()[:16]) }
+
+// cleanName trims a name and refuses what would mislead or break a line.
+func cleanName(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	switch {
+	case s == "":
+		return "Guest", nil
+	case len(s) > MaxNameBytes:
+		return "", refuse(CodeBadMessage, "name has %d bytes: at most %d are allowed", len(s), MaxNameBytes)
+	case !utf8.ValidString(s):
+		return "", refuse(CodeBadMessage, "name is not valid UTF-8")
+	}
+	for _, c := range s {
+		// Bidi controls are format characters that could make one name look
+		// like another; the joiners (200C, 200D) are needed by some scripts.
+		if unicode.IsControl(c) || (unicode.Is(unicode.Cf, c) && c != 0x200c && c != 0x200d) {
+			return "", refuse(CodeBadMessage, "name holds the control character %U: leave it out", c)
+		}
+	}
+	return s, nil
+}
+
+// mustJSON encodes messages of our own types, which cannot fail.
+func mustJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("live: encode message: " + err.Error())
+	}
+	return data
+}

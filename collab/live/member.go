@@ -1,0 +1,290 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"corun/store"
+)
+
+// Frame is one web socket message for a participant.
+type Frame struct {
+	Binary bool
+	Data   []byte
+}
+
+// Member is one participant's connection. The reader of its socket calls the
+// methods that ask for something, the writer calls Next; Leave ends both.
+type Member struct {
+	// Static after Join.
+	room      *Room
+	tokenHash [32]byte
+	wake      chan struct{} // holds one token when there may be something to write
+	// Guarded by room.mu.
+	who      Participant
+	queue    []message
+	queued   int // bytes of JSON in queue
+	closed   *CloseError
+	left     bool
+	output   *output // what pos counts in
+	pos      int64   // how far into output this participant was sent
+	replayTo int64   // below it nothing is left out: it was there before the join
+	// Held by Next, so that frames leave in order.
+	writing sync.Mutex
+}
+
+// message is a JSON message that follows the output up to a position.
+type message struct {
+	data   []byte
+	output *output
+	upTo   int64
+}
+
+const (
+	// maxFrameBytes is the most output in one frame.
+	maxFrameBytes = 64 << 10
+	// maxBehindBytes is how far a participant may fall behind a running program
+	// before output is left out, and keepBehindBytes what they then get of it.
+	maxBehindBytes  = 1 << 20
+	keepBehindBytes = 64 << 10
+)
+
+// You is the participant as it is now.
+func (m *Member) You() Participant {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.who
+}
+
+// TokenHash identifies the token this connection came in by.
+func (m *Member) TokenHash() [32]byte { return m.tokenHash }
+
+// Send queues one JSON message for this participant alone.
+func (m *Member) Send(v any) {
+	m.room.mu.Lock()
+	defer m.room.unlock()
+	m.sendJSON(v, m.room.output, m.room.outputLen())
+}
+
+// Update changes the participant's name or hue; nil leaves it.
+func (m *Member) Update(name *string, hue *int) error {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	next := m.who
+	if name != nil {
+		clean, err := cleanName(*name)
+		if err != nil {
+			return err
+		}
+		next.Name = clean
+	}
+	if hue != nil {
+		if *hue < 0 || *hue > 359 {
+			return refuse(CodeBadMessage, "hue is %d: give a number from 0 to 359", *hue)
+		}
+		next.Hue = *hue
+	}
+	m.who = next
+	r.broadcast(map[string]any{"type": "participant.updated", "participant": m.who})
+	return nil
+}
+
+// Remove disconnects another participant with CloseRemoved and gives the token
+// hash they held, so that the caller can close their way back. Hosts only.
+func (m *Member) Remove(id string) (role store.Role, err error) {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if m.who.Role != store.RoleHost {
+		return "", refuse(CodeNotAllowed, "only a host can remove a participant")
+	}
+	victim, ok := r.members[id]
+	if !ok {
+		return "", refuse(CodeNotFound, "no participant %q is connected: give one of the ids in participants", id)
+	}
+	if victim == m {
+		return "", refuse(CodeNotAllowed, "you cannot remove yourself: leave by closing the page")
+	}
+	if r.driver == id {
+		r.setDriver("", m.who.ID, ReasonLeft)
+	}
+	victim.close(CloseRemoved, "a host removed you from this room")
+	r.note("remove", map[string]any{"participant": victim.who, "by": m.who.ID})
+	return victim.who.Role, nil
+}
+
+// Rekey says that the room token of a role was replaced: every connection that
+// came by it stays and is told the new one. Those that match are left out.
+func (r *Room) Rekey(role store.Role, token string, hash [32]byte, except func(*Member) bool) {
+	r.mu.Lock()
+	defer r.unlock()
+	for _, m := range r.members {
+		if m.who.Role != role || m.closed != nil || (except != nil && except(m)) {
+			continue
+		}
+		m.tokenHash = hash
+		m.sendJSON(map[string]any{
+			"type": "token.rotated", "role": role, "token": token,
+			"resume": r.hub.resumeToken(r.id, m.who.ID, hash),
+		}, r.output, r.outputLen())
+	}
+}
+
+// Leave ends the connection: the others are told, and a driver's seat is kept
+// for DriverGrace. It is idempotent.
+func (m *Member) Leave() {
+	r := m.room
+	r.mu.Lock()
+	defer r.unlock()
+	if m.left {
+		return
+	}
+	m.left = true
+	m.close(CloseGoingAway, "")
+	if r.members[m.who.ID] != m {
+		return // replaced by a newer connection of the same person
+	}
+	delete(r.members, m.who.ID)
+	r.broadcast(map[string]any{"type": "participant.left", "participant": m.who})
+	r.note("leave", map[string]any{"participant": m.who})
+	if r.driver == m.who.ID {
+		r.startGrace()
+	}
+}
+
+// Next waits until there is something to write and gives it, in order. Its
+// error is a *CloseError once the connection is to be closed, or ctx's.
+func (m *Member) Next(ctx context.Context) ([]Frame, error) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	for {
+		m.room.mu.Lock()
+		frames := m.take()
+		closed := m.closed
+		m.room.mu.Unlock()
+		if len(frames) > 0 {
+			return frames, nil
+		}
+		if closed != nil {
+			return nil, closed
+		}
+		select {
+		case <-m.wake:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take gives the next few frames: at most about maxFrameBytes of output, so
+// that what is decided about a slow reader is decided often. mu is held.
+func (m *Member) take() []Frame {
+	var frames []Frame
+	if len(m.queue) == 0 {
+		m.skipIfBehind()
+		if frame := m.nextOutput(m.room.output, m.room.outputLen()); frame != nil {
+			frames = append(frames, Frame{true, frame})
+		}
+		return frames
+	}
+	for len(m.queue) > 0 {
+		msg := m.queue[0]
+		m.skipIfBehind()
+		if frame := m.nextOutput(msg.output, msg.upTo); frame != nil {
+			return append(frames, Frame{true, frame})
+		}
+		m.queue[0] = message{}
+		m.queue = m.queue[1:]
+		m.queued -= len(msg.data)
+		frames = append(frames, Frame{false, msg.data})
+	}
+	return frames
+}
+
+// nextOutput gives one output frame of o below upTo, or nil when this
+// participant has all of it. mu is held.
+func (m *Member) nextOutput(o *output, upTo int64) []byte {
+	if o == nil {
+		return nil
+	}
+	if m.output != o {
+		m.output, m.pos, m.replayTo = o, 0, 0
+	}
+	if m.pos >= upTo {
+		return nil
+	}
+	frame, next := o.frame(m.pos, min(upTo, m.pos+maxFrameBytes))
+	m.pos = next
+	return frame
+}
+
+// skipIfBehind leaves out output that this participant is too slow for and
+// queues the message that says so, before everything else. mu is held.
+func (m *Member) skipIfBehind() {
+	o := m.room.output
+	if o == nil || m.output != o || m.pos < m.replayTo || o.len()-m.pos <= maxBehindBytes {
+		return
+	}
+	to := o.lineStart(o.len() - keepBehindBytes)
+	lost := o.count(m.pos, to)
+	m.pos = to
+	var notes []message
+	for stream, n := range lost {
+		if n > 0 {
+			notes = append(notes, message{
+				data: mustJSON(map[string]any{
+					"type": "run.truncated", "run": m.room.run, "stream": streamName(uint8(stream)), "dropped": n,
+				}),
+				output: o, upTo: 0,
+			})
+		}
+	}
+	for _, n := range notes {
+		m.queued += len(n.data)
+	}
+	m.queue = append(notes, m.queue...)
+}
+
+// sendJSON queues v behind the output up to a position. mu is held.
+func (m *Member) sendJSON(v any, o *output, upTo int64) { m.send(mustJSON(v), o, upTo) }
+
+func (m *Member) send(data []byte, o *output, upTo int64) {
+	if m.closed != nil {
+		return
+	}
+	if m.queued+len(data) > maxQueuedBytes {
+		m.queue, m.queued = nil, 0
+		m.close(CloseTooSlow, "too slow to read what happens here: connect again")
+		return
+	}
+	m.queue = append(m.queue, message{data, o, upTo})
+	m.queued += len(data)
+	m.signal()
+}
+
+// signal wakes the writer.
+func (m *Member) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close makes Next return the close error once the queue is written. mu is held.
+func (m *Member) close(code int, reason string) {
+	if m.closed == nil {
+		m.closed = &CloseError{code, reason}
+	}
+	m.signal()
+}
+
+// Fail answers a client message that was refused.
+func (m *Member) Fail(code, text string, ref json.RawMessage) {
+	msg := map[string]any{"type": "error", "code": code, "message": text}
+	if len(ref) > 0 {
+		msg["ref"] = ref
+	}
+	m.Send(msg)
+}

@@ -1,0 +1,154 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// problem is an RFC 9457 answer. As an error it carries its status up to the
+// one place that writes it.
+type problem struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	// Field names the member of the request that was wrong, if one was.
+	Field string `json:"field,omitempty"`
+
+	retryAfter time.Duration
+}
+
+func (p *problem) Error() string { return p.Detail }
+
+func newProblem(status int, format string, args ...any) *problem {
+	return &problem{Status: status, Title: http.StatusText(status), Detail: fmt.Sprintf(format, args...)}
+}
+
+func badField(field, format string, args ...any) *problem {
+	p := newProblem(http.StatusBadRequest, format, args...)
+	p.Field = field
+	return p
+}
+
+// handler is an HTTP handler that may fail; the server writes the failure.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+func (s *Server) api(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if err := h(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// fail writes err as a problem. What is not meant for the caller is logged and
+// shown as internal.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var p *problem
+	if !errors.As(err, &p) {
+		p = s.translate(err)
+	}
+	if p == nil {
+		if r.Context().Err() != nil {
+			return // the caller has gone; there is nobody to tell
+		}
+		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		p = newProblem(http.StatusInternalServerError, "something went wrong on the server; it is in the server's log")
+	}
+	writeProblem(w, p)
+}
+
+func writeProblem(w http.ResponseWriter, p *problem) {
+	if p.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((p.retryAfter+time.Second-1)/time.Second))))
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the caller may have gone
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(data, '\n')) // the caller may have gone
+	return nil
+}
+
+// readJSON decodes a request body of at most limit bytes into v, strictly. An
+// absent body leaves v as it is.
+func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "the body is larger than the %d bytes allowed here", limit)
+	case err != nil:
+		return newProblem(http.StatusBadRequest, "the body could not be read: %v", err)
+	case len(bytes.TrimSpace(body)) == 0:
+		return nil
+	}
+	// A page of another origin can send text/plain without asking first; JSON
+	// makes the browser ask, and Corun never allows it.
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return newProblem(http.StatusUnsupportedMediaType, "the body's Content-Type is %q: send application/json", r.Header.Get("Content-Type"))
+	}
+	return decodeStrict(body, v)
+}
+
+func decodeStrict(body []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if err == nil {
+		if _, err := dec.Token(); err != io.EOF {
+			return newProblem(http.StatusBadRequest, "the body goes on after its JSON value: send one object")
+		}
+		return nil
+	}
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return newProblem(http.StatusBadRequest, "the body is not valid JSON: %v at byte %d", syntax, syntax.Offset)
+	case errors.As(err, &kind) && kind.Field == "":
+		return newProblem(http.StatusBadRequest, "the body is a JSON %s: send an object", kind.Value)
+	case errors.As(err, &kind):
+		return badField(kind.Field, "%s is a JSON %s: give a %s", kind.Field, kind.Value, jsonName(kind.Type.Kind().String()))
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return newProblem(http.StatusBadRequest, "the body is not valid JSON: it ends in the middle")
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		name = strings.Trim(name, `"`)
+		return badField(name, "there is no field %q here; see /api/v1/openapi.yaml for those there are", name)
+	}
+	return newProblem(http.StatusBadRequest, "the body is not what this call takes: %v", err)
+}
+
+// jsonName says a Go kind in JSON's words.
+func jsonName(kind string) string {
+	switch {
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		return "whole number"
+	case strings.HasPrefix(kind, "float"):
+		return "number"
+	case kind == "bool":
+		return "true or false"
+	case kind == "slice":
+		return "list"
+	case kind == "struct", kind == "map":
+		return "object"
+	}
+	return kind
+}
