@@ -90,24 +90,27 @@ func (m *Member) SeatForStarter() {
 	}
 }
 
+// Seat is the driver's seat while AsDriver holds it.
+type Seat struct{ room *Room }
+
+// Echo shows everybody what the driver typed, for programs without a terminal
+// that would echo it.
+func (s Seat) Echo(data string) {
+	r := s.room
+	r.broadcast(map[string]any{"type": "run.stdin", "run": r.run, "by": r.driver, "data": data})
+}
+
 // AsDriver calls fn while m is certain to hold the seat, so that what fn sends
 // to the program cannot arrive after a hand-over. fn must not block and not
-// call back into the room.
-func (m *Member) AsDriver(fn func() error) error {
+// call back into the room, but for the seat's methods.
+func (m *Member) AsDriver(fn func(Seat) error) error {
 	r := m.room
 	r.mu.Lock()
 	defer r.unlock()
 	if r.driver != m.who.ID || r.members[m.who.ID] != m {
 		return refuse(CodeNotDriver, "only the driver's keyboard reaches the program: ask for the seat with driver.request")
 	}
-	return fn()
-}
-
-// IsDriver tells whether m holds the seat now.
-func (m *Member) IsDriver() bool {
-	m.room.mu.Lock()
-	defer m.room.mu.Unlock()
-	return m.room.driver == m.who.ID
+	return fn(Seat{r})
 }
 
 func (m *Member) mayDrive() error {

@@ -422,6 +422,12 @@ func (h *Hub) resumed(room string, req JoinRequest) (id string, ok bool) {
 
 func newParticipantID() string { return "p_" + strings.ToLower(rand.Text()[:16]) }
 
+// CheckName tells what is wrong with a participant's name, if anything is.
+func CheckName(name string) error {
+	_, err := cleanName(name)
+	return err
+}
+
 // cleanName trims a name and refuses what would mislead or break a line.
 func cleanName(s string) (string, error) {
 	s = strings.TrimSpace(s)

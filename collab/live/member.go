@@ -116,12 +116,12 @@ func (m *Member) Remove(id string) (role store.Role, err error) {
 }
 
 // Rekey says that the room token of a role was replaced: every connection that
-// came by it stays and is told the new one. Those that match are left out.
-func (r *Room) Rekey(role store.Role, token string, hash [32]byte, except func(*Member) bool) {
+// came by it, and is not closing, stays and is told the new one.
+func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 	r.mu.Lock()
 	defer r.unlock()
 	for _, m := range r.members {
-		if m.who.Role != role || m.closed != nil || (except != nil && except(m)) {
+		if m.who.Role != role || m.closed != nil {
 			continue
 		}
 		m.tokenHash = hash

@@ -158,13 +158,6 @@ func (r *Room) setRun(run store.Run, msg any) {
 	r.broadcast(msg)
 }
 
-// RunStdin shows everybody what the driver typed, in pipes mode.
-func (r *Room) RunStdin(by, data string) {
-	r.mu.Lock()
-	defer r.unlock()
-	r.broadcast(map[string]any{"type": "run.stdin", "run": r.run, "by": by, "data": data})
-}
-
 // RunOutput adds to the current run's output. data is copied.
 func (r *Room) RunOutput(number int, stream uint8, data []byte) {
 	r.mu.Lock()

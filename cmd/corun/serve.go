@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"corun/collab"
+	"corun/runner"
+	"corun/runner/sandbox"
+	"corun/store"
+	"corun/web"
+)
+
+const (
+	// stopWithin is how long a graceful stop may take in all.
+	stopWithin = 9 * time.Second
+	// defaultAdminAddr is where operations listen unless told otherwise.
+	defaultAdminAddr = "127.0.0.1:8081"
+)
+
+type serveCmd struct {
+	boxFlags
+
+	Addr      string `help:"Address to listen on. Default: 127.0.0.1:8080, or 127.0.0.1:$PORT." placeholder:"HOST:PORT"`
+	Port      string `env:"PORT" help:"Port to listen on, where the address does not say." placeholder:"PORT" hidden:""`
+	AdminAddr string `help:"Address for health, metrics and profiles; it has no access control. Default: ${admin_addr}, or a free port." placeholder:"HOST:PORT"`
+
+	Create            string   `help:"Who may make rooms: anyone, or holders of an API token. Default: anyone on loopback, token elsewhere." enum:"anyone,token," default:""`
+	OpenRooms         bool     `help:"Let anybody make and enter a room of any name without a token, as a y-websocket server does. Loopback only."`
+	OpenRoomsAnywhere bool     `help:"Allow --open-rooms on any address."`
+	AllowOrigin       []string `help:"Origins whose pages may open web sockets besides the server's own." placeholder:"SCHEME://HOST"`
+	Durability        string   `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
+}
+
+func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) (err error) {
+	listener, err := net.Listen("tcp", c.addr())
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer func() { _ = listener.Close() }() // closed by Shutdown on the usual way
+	local := isLoopback(listener.Addr())
+	if c.OpenRooms && !local && !c.OpenRoomsAnywhere {
+		return fmt.Errorf("--open-rooms lets anybody in, and %s can be reached from other machines: listen on 127.0.0.1, or add --open-rooms-anywhere if that is what you want", listener.Addr())
+	}
+	admin, err := c.listenAdmin(log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = admin.Close() }()
+
+	// Open in order; close in the opposite one.
+	var closers []func(context.Context) error
+	defer func() {
+		// What stops the server has stopped ctx as well.
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		for i := len(closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, closers[i](stop))
+		}
+		if err == nil {
+			log.Info("stopped")
+		}
+	}()
+
+	if err := common.makeDataDir(); err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, common.databaseURL(), store.Options{Durability: store.Durability(c.Durability)})
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	closers = append(closers, func(context.Context) error { return st.Close() })
+	lost, err := st.MarkLostRuns(ctx)
+	if err != nil {
+		return fmt.Errorf("settle runs of the former process: %w", err)
+	}
+	if lost > 0 {
+		log.Warn("runs were active when the server ended; they are lost, their output is kept", "count", lost)
+	}
+
+	name := "corun-" + portOf(listener.Addr())
+	run, stopRunner, err := c.boxFlags.open(ctx, common, log, name, st)
+	if err != nil {
+		return err
+	}
+	rooms := collab.NewHub(st, collab.HubOptions{Log: log})
+	closers = append(closers, rooms.Close)
+
+	server := web.New(web.Config{
+		Store: st, Rooms: rooms, Runner: run, Log: log, Origins: c.AllowOrigin, OpenRooms: c.OpenRooms,
+		AnyoneMayCreate: c.Create == "anyone" || (c.Create == "" && local),
+	})
+	closers = append(closers, server.Close)
+	// Runs end before the sockets do, so that everybody sees the verdict.
+	closers = append(closers, stopRunner)
+
+	public := &http.Server{
+		Handler: server, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	operations := &http.Server{
+		Handler: server.Admin(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- public.Serve(listener) }()
+	go func() { failed <- operations.Serve(admin) }()
+	closers = append(closers, func(stop context.Context) error {
+		// Sockets are not the HTTP server's any more; requests get a moment.
+		stop, cancel := context.WithTimeout(stop, 2*time.Second)
+		defer cancel()
+		_ = operations.Close()
+		if public.Shutdown(stop) != nil {
+			_ = public.Close()
+		}
+		for range 2 {
+			<-failed
+		}
+		return nil
+	})
+
+	log.Info("serving", "addr", listener.Addr().String(), "admin", admin.Addr().String(), "version", version)
+	if _, err := fmt.Fprintf(out, "\n  Corun is at http://%s\n\n", displayAddr(listener.Addr())); err != nil {
+		log.Debug("print address", "error", err)
+	}
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+		return nil
+	case err := <-failed:
+		failed <- err // for the closer, which waits for both
+		return fmt.Errorf("serve: %w", err)
+	}
+}
+
+func (c *serveCmd) addr() string {
+	switch {
+	case c.Addr != "" && !strings.Contains(c.Addr, ":"):
+		return net.JoinHostPort(c.Addr, cmpOr(c.Port, "8080"))
+	case c.Addr != "":
+		return c.Addr
+	}
+	return net.JoinHostPort("127.0.0.1", cmpOr(c.Port, "8080"))
+}
+
+// listenAdmin opens the operations listener. Only a default port that another
+// Corun on this machine has is worth going on without.
+func (c *serveCmd) listenAdmin(log *slog.Logger) (net.Listener, error) {
+	l, err := net.Listen("tcp", cmpOr(c.AdminAddr, defaultAdminAddr))
+	if err != nil && c.AdminAddr == "" {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+		if err == nil {
+			log.Warn("the usual admin port is taken; using a free one", "admin", l.Addr().String())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for operations: %w", err)
+	}
+	return l, nil
+}
+
+func cmpOr(s, fallback string) string {
+	if s != "" {
+		return s
+	}
+	return fallback
+}
+
+func isLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+func portOf(addr net.Addr) string {
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "0"
+	}
+	return port
+}
+
+// displayAddr is an address that a browser on this machine can open.
+func displayAddr(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", portOf(addr))
+	}
+	return addr.String()
+}
+
+// boxFlags choose what boxes are made of.
+type boxFlags struct {
+	Image string `help:"Root file system of boxes: default, or host for this machine's own /usr, which is weaker." enum:"default,host" default:"default"`
+	Pool  int    `help:"Boxes built ahead. Default: by memory." default:"0" placeholder:"N"`
+}
+
+// open gives a runner whose boxes work, or says what doctor would. The image is
+// built if it is missing.
+func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string, st *store.Store) (_ *runner.Runner, stop func(context.Context) error, err error) {
+	img, err := b.image(ctx, common, os.Stderr)
+	if err != nil {
+		return nil, nil, err
+	}
+	launcher, err := sandbox.Open(ctx, sandbox.Config{Name: name, ScratchDir: common.DataDir, Log: log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("no sandbox, so no server (see corun doctor): %w", err)
+	}
+	run, err := runner.Open(ctx, runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: b.Pool, Log: log})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("start runner: %w", err), launcher.Close())
+	}
+	return run, func(ctx context.Context) error {
+		return errors.Join(run.Close(ctx), launcher.Close())
+	}, nil
+}

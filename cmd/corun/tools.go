@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"corun/collab"
+	"corun/runner"
+	"corun/runner/image"
+	"corun/runner/sandbox"
+	"corun/store"
+)
+
+// image opens the chosen image and builds it first if it is not there.
+func (b boxFlags) image(ctx context.Context, common *common, progress io.Writer) (image.Image, error) {
+	if b.Image == "host" {
+		img, err := image.Host(common.imageDir())
+		if err != nil {
+			return image.Image{}, fmt.Errorf("use the host as image: %w", err)
+		}
+		return img, nil
+	}
+	recipe, err := image.DefaultRecipe()
+	if err != nil {
+		return image.Image{}, fmt.Errorf("read image recipe: %w", err)
+	}
+	img, err := image.Build(ctx, recipe, common.imageDir(), progress)
+	if err != nil {
+		return image.Image{}, fmt.Errorf("build image (or use --image host, which is weaker): %w", err)
+	}
+	return img, nil
+}
+
+type doctorCmd struct{ boxFlags }
+
+// Run prints a line for each finding and fails if one of them is fatal.
+func (c *doctorCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) error {
+	findings := sandbox.Check(ctx)
+	findings = append(findings, c.checkImage(common), checkStore(ctx, common))
+	fatal := 0
+	for _, f := range findings {
+		mark := "ok  "
+		switch {
+		case !f.OK && f.Fatal:
+			mark = "FAIL"
+			fatal++
+		case !f.OK:
+			mark = "weak"
+		}
+		fmt.Fprintf(out, "%s  %-12s %s\n", mark, f.Name, f.Detail)
+		if !f.OK && f.Mend != "" {
+			fmt.Fprintf(out, "      %-12s mend: %s\n", "", f.Mend)
+		}
+	}
+	if fatal > 0 {
+		fmt.Fprintf(out, "\n%d fault(s) keep Corun from running programs here.\n", fatal)
+		return exitStatus(1)
+	}
+	fmt.Fprintln(out, "\nCorun can run programs here.")
+	return nil
+}
+
+func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
+	f := sandbox.Finding{Name: "image", OK: true}
+	if c.Image == "host" {
+		f.OK, f.Detail = false, "programs would see this machine's own /usr (read-only): weaker than an image of their own"
+		f.Mend = "leave --image host out"
+		return f
+	}
+	recipe, err := image.DefaultRecipe()
+	if err != nil {
+		f.OK, f.Fatal, f.Detail = false, true, err.Error()
+		return f
+	}
+	img, err := image.Open(common.imageDir(), recipe.Name())
+	if err != nil {
+		f.OK, f.Detail, f.Mend = false, "the default image is not built yet", "corun image build (serve does it too; it needs mmdebstrap and takes about half a minute, once)"
+		return f
+	}
+	f.Detail = img.Name + " in " + common.imageDir()
+	return f
+}
+
+func checkStore(ctx context.Context, common *common) sandbox.Finding {
+	f := sandbox.Finding{Name: "store", OK: true, Detail: common.databaseURL()}
+	st, err := openStore(ctx, common)
+	if err == nil {
+		err = errors.Join(st.Ping(ctx), st.Close())
+	}
+	if err != nil {
+		f.OK, f.Fatal, f.Detail, f.Mend = false, true, err.Error(), "see that the data directory can be written and has room"
+	}
+	return f
+}
+
+func openStore(ctx context.Context, common *common) (*store.Store, error) {
+	if err := common.makeDataDir(); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(ctx, common.databaseURL(), store.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return st, nil
+}
+
+type execCmd struct {
+	boxFlags
+	Language string   `required:"" short:"l" help:"Language of the program."`
+	Files    []string `arg:"" optional:"" help:"Files to run; the first is the one that starts. Without any, the program is read from standard input." type:"existingfile"`
+	Args     []string `help:"Argument for the program; can be given several times." name:"arg" short:"a" sep:"none"`
+	Quiet    bool     `help:"Do not print the verdict." short:"q"`
+}
+
+// Run executes the files in one box and exits as the program did, or with 125
+// if it did not end by itself.
+func (c *execCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) error {
+	if err := common.makeDataDir(); err != nil {
+		return err
+	}
+	run, stop, err := c.boxFlags.open(ctx, common, log, fmt.Sprintf("corun-exec-%d", os.Getpid()), nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		if err := stop(closing); err != nil {
+			log.Error("stop runner", "error", err)
+		}
+	}()
+	req := runner.Request{Language: c.Language, Args: c.Args, Mode: runner.ModePipes, By: "exec", ByName: "exec"}
+	var input io.Reader = os.Stdin
+	if len(c.Files) == 0 {
+		lang, ok := run.Language(c.Language)
+		if !ok {
+			return fmt.Errorf("there is no language %q here", c.Language)
+		}
+		program, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			return fmt.Errorf("read program: %w", err)
+		}
+		req.Files, req.Entry = []runner.File{{Path: lang.Entry, Content: string(program)}}, lang.Entry
+		input = strings.NewReader("")
+	}
+	for i, name := range c.Files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read program: %w", err)
+		}
+		path := filepath.Base(name)
+		if i == 0 {
+			req.Entry = path
+		}
+		req.Files = append(req.Files, runner.File{Path: path, Content: string(data)})
+	}
+	result, err := run.Exec(ctx, req, input, out, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if !c.Quiet {
+		fmt.Fprintf(os.Stderr, "\n%s (%s)\n", result.Message, result.Status)
+	}
+	switch {
+	case result.Status == store.StatusExited && result.ExitCode != nil && *result.ExitCode == 0:
+		return nil
+	case result.Status == store.StatusExited && result.ExitCode != nil:
+		return exitStatus(*result.ExitCode)
+	}
+	return exitStatus(125)
+}
+
+type imageCmd struct {
+	Build imageBuildCmd `cmd:"" help:"Build the default image from this machine's own package sources, if it is not there."`
+	List  imageListCmd  `cmd:"" help:"List the images."`
+}
+
+type imageBuildCmd struct{}
+
+func (imageBuildCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	began := time.Now()
+	img, err := boxFlags{Image: "default"}.image(ctx, common, os.Stderr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s  %s  (%.1f s)\n", img.Name, img.Rootfs, time.Since(began).Seconds())
+	return nil
+}
+
+type imageListCmd struct{}
+
+func (imageListCmd) Run(out io.Writer, common *common) error {
+	images, err := image.List(common.imageDir())
+	if err != nil {
+		return fmt.Errorf("list images: %w", err)
+	}
+	for _, img := range images {
+		fmt.Fprintf(out, "%s  %s\n", img.Name, img.Rootfs)
+	}
+	return nil
+}
+
+type roomCmd struct {
+	Create roomCreateCmd `cmd:"" help:"Make a room and print its links."`
+	List   roomListCmd   `cmd:"" help:"List the rooms."`
+	Delete roomDeleteCmd `cmd:"" help:"Delete a room and everything of it. Do it while the server is stopped, or use the API."`
+}
+
+type roomCreateCmd struct {
+	Title    string `help:"Title of the room."`
+	Language string `help:"Language of the room." default:"python"`
+	BaseURL  string `name:"base-url" help:"Where people reach the server." default:"http://127.0.0.1:8080"`
+	JSON     bool   `help:"Print JSON, as the API answers."`
+}
+
+func (c *roomCreateCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	profile, err := runner.Profile(c.Language)
+	if err != nil {
+		return err
+	}
+	update, err := collab.InitialDocument(collab.Initial{
+		Title: c.Title, Language: profile.Name, Entry: "main", Files: []collab.File{{ID: "main", Path: profile.Entry}},
+	})
+	if err != nil {
+		return err
+	}
+	id, hashes := store.NewRoomID(), make(map[store.Role][32]byte)
+	tokens, links := make(map[store.Role]string), make(map[store.Role]string)
+	for _, role := range store.Roles {
+		token, hash := store.NewToken()
+		hashes[role], tokens[role] = hash, token
+		links[role] = fmt.Sprintf("%s/r/%s#t=%s", strings.TrimRight(c.BaseURL, "/"), id, token)
+	}
+	err = st.CreateRoom(ctx, store.NewRoom{ID: id, Title: c.Title, Language: profile.Name, TokenHashes: hashes, InitialUpdate: update})
+	if err != nil {
+		return fmt.Errorf("create room: %w", err)
+	}
+	if c.JSON {
+		return json.NewEncoder(out).Encode(map[string]any{"id": id, "title": c.Title, "language": profile.Name, "links": links, "tokens": tokens})
+	}
+	for _, role := range store.Roles {
+		fmt.Fprintf(out, "%-7s %s\n", role, links[role])
+	}
+	return nil
+}
+
+type roomListCmd struct{}
+
+func (roomListCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	rooms, err := st.Rooms(ctx)
+	if err != nil {
+		return fmt.Errorf("list rooms: %w", err)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tCREATED\tLANGUAGE\tTITLE")
+	for _, r := range rooms {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.ID, r.CreatedAt.Format(time.DateTime), r.Language, r.Title)
+	}
+	return w.Flush()
+}
+
+type roomDeleteCmd struct {
+	ID string `arg:"" help:"The room's id."`
+}
+
+func (c *roomDeleteCmd) Run(ctx context.Context, common *common) error {
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if err := st.DeleteRoom(ctx, c.ID); err != nil {
+		return fmt.Errorf("delete room %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+type tokenCmd struct {
+	Create tokenCreateCmd `cmd:"" help:"Make an API token and print it, once."`
+	List   tokenListCmd   `cmd:"" help:"List the API tokens (not their secrets)."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke an API token."`
+}
+
+type tokenCreateCmd struct {
+	Name string `help:"What the token is for." default:"token"`
+}
+
+func (c *tokenCreateCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	token, hash := store.NewToken()
+	if _, err := st.CreateAPIToken(ctx, c.Name, hash); err != nil {
+		return fmt.Errorf("create token: %w", err)
+	}
+	_, err = fmt.Fprintln(out, token)
+	return err
+}
+
+type tokenListCmd struct{}
+
+func (tokenListCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	tokens, err := st.APITokens(ctx)
+	if err != nil {
+		return fmt.Errorf("list tokens: %w", err)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tCREATED\tNAME")
+	for _, t := range tokens {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", t.ID, t.CreatedAt.Format(time.DateTime), t.Name)
+	}
+	return w.Flush()
+}
+
+type tokenRevokeCmd struct {
+	ID string `arg:"" help:"The token's id, from token list."`
+}
+
+func (c *tokenRevokeCmd) Run(ctx context.Context, common *common) error {
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if err := st.RevokeAPIToken(ctx, c.ID); err != nil {
+		return fmt.Errorf("revoke token %s: %w", c.ID, err)
+	}
+	return nil
+}

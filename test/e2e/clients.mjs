@@ -1,0 +1,118 @@
+// Stock clients for tests: a y-websocket provider and a /live socket, each with
+// ways to wait for what a test is about instead of for time.
+import WebSocket from 'ws'
+import { WebsocketProvider } from 'y-websocket'
+import * as Y from 'yjs'
+
+/** Fails a wait that takes longer than any healthy run would. */
+export function within(promise, what, ms = 20_000) {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+
+/** Resolves when check() is true, looked at whenever the document changes. */
+export function docUntil(doc, check, what) {
+  return within(new Promise((resolve) => {
+    const look = () => {
+      if (!check()) return
+      doc.off('update', look)
+      resolve()
+    }
+    doc.on('update', look)
+    look()
+  }), what)
+}
+
+/** A stock provider, unchanged but for Node's missing WebSocket. */
+export function syncClient(server, room, token, options = {}) {
+  const doc = options.doc ?? new Y.Doc()
+  const provider = new WebsocketProvider(`${server.ws}/sync`, room, doc, {
+    params: token ? { token } : {},
+    WebSocketPolyfill: WebSocket,
+    disableBc: true,
+    maxBackoffTime: 200,
+    ...options,
+  })
+  return {
+    doc,
+    provider,
+    text: doc.getText(options.root ?? 'file/main'),
+    synced: () => within(new Promise((resolve) => {
+      if (provider.synced) return resolve()
+      provider.on('sync', (ok) => ok && resolve())
+    }), 'sync'),
+    close: () => { provider.destroy(); doc.destroy() },
+  }
+}
+
+/** A /live socket that keeps what it got and lets a test wait for more. */
+export async function liveClient(server, room, token, { name = 'Tester', hue = 120, resume } = {}) {
+  const params = new URLSearchParams({ token, name, hue: String(hue) })
+  if (resume) params.set('resume', resume)
+  const ws = new WebSocket(`${server.ws}/live/${room}?${params}`)
+  const messages = []
+  const frames = []
+  const waiters = new Set()
+  const wake = () => { for (const w of waiters) w() }
+  let closed = null
+  ws.on('message', (data, binary) => {
+    if (binary) {
+      frames.push({
+        stream: data.readUInt8(0),
+        run: data.readUInt32BE(1),
+        offset: Number(data.readBigUInt64BE(5)),
+        data: data.subarray(13),
+        at: messages.length,
+      })
+    } else {
+      messages.push(JSON.parse(data.toString()))
+    }
+    wake()
+  })
+  ws.on('close', (code, reason) => { closed = { code, reason: reason.toString() }; wake() })
+  ws.on('error', () => {})
+  const until = (check, what) => within(new Promise((resolve, reject) => {
+    const look = () => {
+      const got = check()
+      if (got) { waiters.delete(look); resolve(got) } else if (closed) { waiters.delete(look); reject(new Error(`closed ${closed.code} ${closed.reason} while waiting for ${what}`)) }
+    }
+    waiters.add(look)
+    look()
+  }), what)
+  const client = {
+    ws,
+    messages,
+    frames,
+    get closed() { return closed },
+    /** The first message of a type that fits, from the from-th on. */
+    message: (type, fits = () => true, from = 0) => until(
+      () => messages.slice(from).find((m) => m.type === type && fits(m)), `a ${type} message`),
+    /** All output of a stream of a run so far, checked to be without gap or repeat. */
+    output(run, stream = 3) {
+      let text = Buffer.alloc(0)
+      for (const f of frames.filter((f) => f.run === run && f.stream === stream)) {
+        if (f.offset !== text.length) throw new Error(`a frame at offset ${f.offset} follows ${text.length} bytes`)
+        text = Buffer.concat([text, f.data])
+      }
+      return text.toString()
+    },
+    outputUntil: (run, check, stream = 3) => until(() => check(client.output(run, stream)), 'output'),
+    gone: () => within(new Promise((resolve) => {
+      if (closed) return resolve(closed)
+      ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() }))
+    }), 'the close'),
+    send: (msg) => ws.send(JSON.stringify(msg)),
+    type(run, text) {
+      const head = Buffer.alloc(5)
+      head.writeUInt32BE(run, 1)
+      ws.send(Buffer.concat([head, Buffer.from(text)]))
+    },
+    close: () => ws.close(),
+  }
+  client.hello = await client.message('hello')
+  client.me = client.hello.you
+  return client
+}

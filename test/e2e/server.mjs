@@ -1,0 +1,96 @@
+// Starts the real server for a test and ends it again.
+//
+//   const server = await startServer({ args: ['--open-rooms'] })
+//   server.url, server.port, server.dataDir
+//   await server.kill()      SIGKILL, as a crash would
+//   await server.restart()   the same data, the same port
+//   await server.stop()      SIGTERM; the data directory goes too
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const repo = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
+const binary = process.env.CORUN_BIN ?? join(repo, 'bin', 'corun')
+
+/** Asks the kernel for a port that is free now. */
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
+
+export async function startServer({ args = [], dataDir, env = {} } = {}) {
+  const ownDir = dataDir === undefined
+  dataDir ??= await mkdtemp(join(tmpdir(), 'corun-e2e-'))
+  const port = await freePort()
+  const adminPort = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  let child
+  let log = ''
+
+  async function start() {
+    const all = ['serve', '--addr', `127.0.0.1:${port}`, '--admin-addr', `127.0.0.1:${adminPort}`, '--data-dir', dataDir]
+    if (process.env.CORUN_IMAGE_DIR) all.push('--image-dir', process.env.CORUN_IMAGE_DIR)
+    child = spawn(binary, [...all, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.on('data', (d) => (log += d))
+    child.stderr.on('data', (d) => (log += d))
+    const gone = once(child, 'exit').then(([code, signal]) => {
+      throw new Error(`the server ended with ${code ?? signal} before it was ready:\n${log}`)
+    })
+    gone.catch(() => {})
+    await Promise.race([ready(), gone])
+  }
+
+  async function ready() {
+    for (;;) {
+      const ok = await fetch(`${url}/readyz`).then((r) => r.ok, () => false)
+      if (ok) return
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  async function end(signal) {
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    const [code] = await exit
+    return code
+  }
+
+  await start()
+  return {
+    url,
+    port,
+    dataDir,
+    adminUrl: `http://127.0.0.1:${adminPort}`,
+    ws: `ws://127.0.0.1:${port}`,
+    get log() { return log },
+    get pid() { return child.pid },
+    kill: () => end('SIGKILL'),
+    restart: async () => { await end('SIGKILL'); await start() },
+    start,
+    stop: async () => {
+      const code = await end('SIGTERM')
+      if (ownDir) await rm(dataDir, { recursive: true, force: true })
+      return code
+    },
+  }
+}
+
+/** Makes a room over the API. */
+export async function makeRoom(server, body = { language: 'python' }) {
+  const res = await fetch(`${server.url}/api/v1/rooms`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  if (res.status !== 201) throw new Error(`POST /rooms: ${res.status} ${await res.text()}`)
+  return res.json()
+}

@@ -1,0 +1,77 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Admin is the handler of the operations listener: health with detail, metrics
+// and profiles. It has no access control of its own, so it belongs on loopback.
+func (s *Server) Admin() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", s.api(s.healthz))
+	mux.Handle("GET /readyz", s.api(s.readyz(true)))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// healthz says that the process is up.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprintln(w, "ok")
+	return nil
+}
+
+// readyz says whether the store answers and a warm box waits; with detail it
+// says why not.
+func (s *Server) readyz(detail bool) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		why := ""
+		if err := s.cfg.Store.Ping(ctx); err != nil {
+			why = "the store does not answer: " + err.Error()
+		} else if ok, reason := s.cfg.Runner.Ready(); !ok {
+			why = reason
+		}
+		if why != "" {
+			p := newProblem(http.StatusServiceUnavailable, "not ready")
+			if detail {
+				p.Detail = why
+			}
+			p.retryAfter = time.Second
+			return p
+		}
+		return s.healthz(w, r)
+	}
+}
+
+func (s *Server) metrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	gauge := func(name, help string, value func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "corun", Name: name, Help: help}, value))
+	}
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge("participants", "People connected to rooms.", func() float64 { _, n := s.live.Rooms(); return float64(n) })
+	gauge("rooms_loaded", "Rooms whose document is in memory.", func() float64 { return float64(s.cfg.Rooms.Loaded()) })
+	stats := func(pick func(st runnerStats) int) func() float64 {
+		return func() float64 { return float64(pick(s.cfg.Runner.Stats())) }
+	}
+	gauge("runs_active", "Runs whose program is executing.", stats(func(st runnerStats) int { return st.Running }))
+	gauge("runs_queued", "Runs waiting for a box.", stats(func(st runnerStats) int { return st.Queued }))
+	gauge("pool_ready", "Boxes built ahead and waiting.", stats(func(st runnerStats) int { return st.Ready }))
+	gauge("box_leftovers", "Processes, mounts and cgroups of boxes that are gone; must be zero.", stats(func(st runnerStats) int { return st.Leftovers }))
+	return reg
+}

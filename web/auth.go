@@ -1,0 +1,139 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"corun/store"
+)
+
+// access is what a caller may do in a room.
+type access struct {
+	room      *store.Room
+	role      store.Role
+	tokenHash [32]byte // of the room token they came by; zero in an open room
+}
+
+// openRoomName is what an open room can be called.
+var openRoomName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+var errNoRoom = newProblem(http.StatusNotFound, "there is no such room, or the token is not one of its: open the link you were given again")
+
+// authorize finds out what a token allows in the room of the path. Whatever is
+// wrong with a token that was given, the answer is the same 404, so that nobody
+// learns which rooms exist.
+func (s *Server) authorize(ctx context.Context, roomID, token string) (*access, error) {
+	if token == "" {
+		if s.cfg.OpenRooms && openRoomName.MatchString(roomID) {
+			return s.enterOpenRoom(ctx, roomID)
+		}
+		p := newProblem(http.StatusUnauthorized, "a room token is missing: send Authorization: Bearer, or ?token= on a web socket")
+		return nil, p
+	}
+	hash := store.HashToken(token)
+	role, err := s.cfg.Store.RoleByToken(ctx, roomID, hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errNoRoom
+	}
+	if err != nil {
+		return nil, err
+	}
+	room, err := s.cfg.Store.Room(ctx, roomID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errNoRoom
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &access{room: room, role: role, tokenHash: hash}, nil
+}
+
+// forRoom authorizes an API call and asks for one of roles, or any if none is
+// given.
+func (s *Server) forRoom(r *http.Request, roles ...store.Role) (*access, error) {
+	token, err := bearer(r)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.authorize(r.Context(), r.PathValue("room"), token)
+	if err != nil {
+		return nil, err
+	}
+	if len(roles) > 0 && !slices.Contains(roles, a.role) {
+		names := make([]string, len(roles))
+		for i, role := range roles {
+			names[i] = string(role)
+		}
+		return nil, newProblem(http.StatusForbidden, "this takes the token of a %s; yours is a %s's", strings.Join(names, " or "), a.role)
+	}
+	return a, nil
+}
+
+// bearer reads the Authorization header.
+func bearer(r *http.Request) (string, error) {
+	h := r.Header.Get("Authorization")
+	if h == "" {
+		return "", nil
+	}
+	scheme, token, ok := strings.Cut(h, " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", newProblem(http.StatusUnauthorized, "the Authorization header must be: Bearer and a token")
+	}
+	return strings.TrimSpace(token), nil
+}
+
+// mayCreate checks who may make rooms.
+func (s *Server) mayCreate(r *http.Request) error {
+	if s.cfg.AnyoneMayCreate {
+		return nil
+	}
+	token, err := bearer(r)
+	if err != nil {
+		return err
+	}
+	if token == "" {
+		return newProblem(http.StatusUnauthorized, "making a room takes an API token here: send Authorization: Bearer with one made by `corun token create`")
+	}
+	ok, err := s.cfg.Store.APITokenValid(r.Context(), store.HashToken(token))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return newProblem(http.StatusUnauthorized, "that API token is not valid: make one with `corun token create`")
+	}
+	return nil
+}
+
+// enterOpenRoom lets a caller without token into a room that anybody may use,
+// and makes it for the first.
+func (s *Server) enterOpenRoom(ctx context.Context, id string) (*access, error) {
+	room, err := s.cfg.Store.Room(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = s.cfg.Store.CreateRoom(ctx, store.NewRoom{ID: id, Open: true})
+		if err != nil && !errors.Is(err, store.ErrExists) {
+			return nil, err
+		}
+		room, err = s.cfg.Store.Room(ctx, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !room.Open {
+		return nil, errNoRoom
+	}
+	return &access{room: room, role: store.RoleGuest}, nil
+}
+
+// remoteIP is the address that quotas count by.
+func remoteIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}

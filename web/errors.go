@@ -1,0 +1,68 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"corun/collab"
+	"corun/collab/live"
+	"corun/runner"
+	"corun/store"
+)
+
+// errRunsDisabled is told to whoever runs in a room whose host switched it off.
+var errRunsDisabled = newProblem(http.StatusConflict, "the host switched runs off in this room")
+
+// translate turns the typed errors of the packages below into what the caller
+// is told, or gives nil for one that is not for the caller.
+func (s *Server) translate(err error) *problem {
+	var limit *runner.LimitError
+	var input *runner.InputError
+	var files *collab.FilesError
+	var refused *live.Error
+	switch {
+	case errors.As(err, &limit):
+		status := http.StatusTooManyRequests
+		if limit.Global {
+			status = http.StatusServiceUnavailable
+		}
+		p := newProblem(status, "%s", limit.Detail)
+		p.retryAfter = limit.RetryAfter
+		return p
+	case errors.As(err, &input):
+		return badField(input.Field, "%s", input.Detail)
+	case errors.As(err, &files):
+		return badField("files", "%s", files.Error())
+	case errors.As(err, &refused):
+		return newProblem(http.StatusBadRequest, "%s", refused.Message)
+	case errors.Is(err, runner.ErrRunActive):
+		return newProblem(http.StatusConflict, "a run is active in this room: stop it or wait until it has ended")
+	case errors.Is(err, runner.ErrClosed):
+		p := newProblem(http.StatusServiceUnavailable, "the server is going away")
+		p.retryAfter = 5 * time.Second
+		return p
+	case errors.Is(err, collab.ErrRoomFull), errors.Is(err, live.ErrRoomFull):
+		p := newProblem(http.StatusServiceUnavailable, "%v", live.ErrRoomFull)
+		p.retryAfter = 30 * time.Second
+		return p
+	case errors.Is(err, store.ErrNotFound):
+		return errNoRoom
+	}
+	return nil
+}
+
+// problemCode is the code of an error message on /live for a problem.
+func problemCode(err error, p *problem) string {
+	switch {
+	case errors.Is(err, runner.ErrRunActive):
+		return "run_active"
+	case p == errRunsDisabled:
+		return "runs_disabled"
+	case p.Status == http.StatusTooManyRequests, p.Status == http.StatusServiceUnavailable:
+		return "try_later"
+	case p.Status == http.StatusNotFound:
+		return live.CodeNotFound
+	}
+	return "bad_request"
+}

@@ -1,0 +1,94 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"corun/collab/live"
+	"corun/store"
+)
+
+// maxWaitingEvents bounds what waits for the store. It is reached only when the
+// store stands still for long.
+const maxWaitingEvents = 100_000
+
+// eventLog writes rooms' events to the store in the order in which they were
+// added, without making anybody wait. One goroutine writes; close ends it.
+type eventLog struct {
+	store *store.Store
+	log   *slog.Logger
+	wake  chan struct{}
+	done  chan struct{}
+
+	mu      sync.Mutex // guards below
+	waiting []store.Event
+	lost    int
+	closed  bool
+}
+
+func newEventLog(st *store.Store, log *slog.Logger) *eventLog {
+	l := &eventLog{store: st, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+func (l *eventLog) add(room string, e live.Event) {
+	data, err := json.Marshal(e.Data)
+	if err != nil {
+		l.log.Error("encode event", "room", room, "kind", e.Kind, "error", err)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.waiting) >= maxWaitingEvents {
+		l.lost++
+		return
+	}
+	l.waiting = append(l.waiting, store.Event{RoomID: room, Kind: e.Kind, At: time.Now(), Data: data})
+	l.signal()
+}
+
+func (l *eventLog) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *eventLog) run() {
+	defer close(l.done)
+	for range l.wake {
+		l.mu.Lock()
+		batch, lost, closed := l.waiting, l.lost, l.closed
+		l.waiting, l.lost = nil, 0
+		l.mu.Unlock()
+		if lost > 0 {
+			l.log.Error("events were lost because the store did not keep up", "count", lost)
+		}
+		if len(batch) > 0 {
+			if err := l.store.AppendEvents(context.Background(), batch); err != nil {
+				l.log.Error("write event log", "count", len(batch), "error", err)
+			}
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+// close writes what waits and ends the writer.
+func (l *eventLog) close(ctx context.Context) error {
+	l.mu.Lock()
+	l.closed = true
+	l.signal()
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,290 @@
+package web
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"corun/collab"
+	"corun/collab/live"
+	"corun/runner"
+	"corun/store"
+)
+
+// maxLiveMessage is the largest web socket message on /live. Pasted input comes
+// in pieces of this size at most.
+const maxLiveMessage = 1 << 20
+
+// clientMessage is the union of all that a client may send; CONTRACT.md §5
+// tells which type has which fields. Fields that a type does not have are
+// ignored.
+type clientMessage struct {
+	Type string          `json:"type"`
+	Ref  json.RawMessage `json:"ref"`
+
+	Run    int    `json:"run"`
+	Data   string `json:"data"`
+	Cols   int    `json:"cols"`
+	Rows   int    `json:"rows"`
+	Signal string `json:"signal"`
+	To     string `json:"to"`
+	ID     string `json:"id"`
+
+	Name *string `json:"name"`
+	Hue  *int    `json:"hue"`
+
+	roomPatch
+	runRequest
+}
+
+// liveClient is one socket on /live.
+type liveClient struct {
+	server *Server
+	access *access
+	ip     string
+	room   *live.Room
+	doc    *collab.Room
+	member *live.Member
+	id     string // the participant's
+}
+
+func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	a, err := s.authorize(r.Context(), r.PathValue("room"), q.Get("token"))
+	if err != nil {
+		return err
+	}
+	hue := 210
+	if q.Has("hue") {
+		if hue, err = strconv.Atoi(q.Get("hue")); err != nil || hue < 0 || hue > 359 {
+			return badField("hue", "hue is %q: give a whole number from 0 to 359", q.Get("hue"))
+		}
+	}
+	join := live.JoinRequest{
+		Name: q.Get("name"), Hue: hue, Role: a.role, TokenHash: a.tokenHash, Resume: q.Get("resume"),
+	}
+	if err := live.CheckName(join.Name); err != nil {
+		return badField("name", "%v", err)
+	}
+	return s.socket(w, r, func(ctx context.Context, ws *websocket.Conn) error {
+		if a.room.Ended {
+			return &live.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
+		}
+		doc, err := s.cfg.Rooms.Acquire(ctx, a.room.ID)
+		if err != nil {
+			return err
+		}
+		defer doc.Release()
+		room, err := s.liveRoom(ctx, a.room.ID)
+		if err != nil {
+			return err
+		}
+		defer s.live.Release(room)
+		view, err := s.viewRoom(ctx, a.room)
+		if err != nil {
+			return err
+		}
+		member, err := room.Join(join, view, s.cfg.Runner.Languages())
+		if err != nil {
+			return err
+		}
+		defer member.Leave()
+		c := &liveClient{server: s, access: a, ip: remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
+		return pump(ctx, ws, maxLiveMessage,
+			func(kind int, data []byte) error { c.receive(ctx, kind, data); return nil },
+			func(ctx context.Context) error {
+				frames, err := member.Next(ctx)
+				if err != nil {
+					return err
+				}
+				for _, f := range frames {
+					kind := websocket.TextMessage
+					if f.Binary {
+						kind = websocket.BinaryMessage
+					}
+					if err := writeMessage(ws, kind, f.Data); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+	})
+}
+
+// receive handles one message; what is refused is answered with error.
+func (c *liveClient) receive(ctx context.Context, kind int, data []byte) {
+	if kind == websocket.BinaryMessage {
+		if err := c.input(data); err != nil {
+			c.fail(err, nil)
+		}
+		return
+	}
+	var msg clientMessage
+	if !utf8.Valid(data) {
+		c.member.Fail(live.CodeBadMessage, "the message is not valid UTF-8", nil)
+		return
+	}
+	if err := json.Unmarshal(data, &msg); err != nil {
+		c.member.Fail(live.CodeBadMessage, "the message is not what this socket takes: "+err.Error(), nil)
+		return
+	}
+	if err := c.handle(ctx, &msg); err != nil {
+		c.fail(err, msg.Ref)
+	}
+}
+
+func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
+	switch msg.Type {
+	case "run.start":
+		return c.startRun(ctx, msg)
+	case "run.stop":
+		return c.withRun(msg.Run, func(run *runner.Run) error { return run.Stop() })
+	case "stdin":
+		return c.stdin(msg.Run, []byte(msg.Data))
+	case "stdin.eof":
+		return c.asDriver(msg.Run, func(run *runner.Run, _ live.Seat) error { return run.StdinEOF() })
+	case "resize":
+		return c.asDriver(0, func(run *runner.Run, _ live.Seat) error { return run.Resize(msg.Cols, msg.Rows) })
+	case "signal":
+		return c.asDriver(msg.Run, func(run *runner.Run, _ live.Seat) error { return run.Signal(msg.Signal) })
+	case "driver.request":
+		return c.member.RequestSeat()
+	case "driver.give":
+		return c.member.GiveSeat(msg.To)
+	case "driver.take":
+		return c.member.TakeSeat()
+	case "driver.release":
+		return c.member.ReleaseSeat()
+	case "participant.update":
+		return c.member.Update(msg.Name, msg.Hue)
+	case "participant.remove":
+		return c.remove(ctx, msg.ID)
+	case "room.update":
+		if c.access.role != store.RoleHost {
+			return &live.Error{Code: live.CodeNotAllowed, Message: "only a host can change the room"}
+		}
+		_, err := c.server.updateRoom(ctx, c.access.room.ID, msg.roomPatch)
+		return err
+	case "saved?":
+		sv, err := c.doc.StateVector(ctx)
+		if err != nil {
+			return err
+		}
+		answer := live.SavedMessage(sv)
+		addRef(answer, msg.Ref)
+		c.member.Send(answer)
+		return nil
+	case "ping":
+		answer := map[string]any{"type": "pong"}
+		addRef(answer, msg.Ref)
+		c.member.Send(answer)
+		return nil
+	}
+	return &live.Error{Code: live.CodeUnknownType, Message: "there is no message type " + strconv.Quote(msg.Type) + " here"}
+}
+
+func addRef(answer map[string]any, ref json.RawMessage) {
+	if len(ref) > 0 {
+		answer["ref"] = ref
+	}
+}
+
+// fail answers with the error that a client sees; ours are logged.
+func (c *liveClient) fail(err error, ref json.RawMessage) {
+	var refused *live.Error
+	var p *problem
+	switch {
+	case errors.As(err, &refused):
+		c.member.Fail(refused.Code, refused.Message, ref)
+		return
+	case errors.As(err, &p):
+	default:
+		p = c.server.translate(err)
+	}
+	if p == nil {
+		c.server.log.Error("live message failed", "room", c.access.room.ID, "error", err)
+		c.member.Fail("internal", "something went wrong on the server; it is in the server's log", ref)
+		return
+	}
+	c.member.Fail(problemCode(err, p), p.Detail, ref)
+}
+
+func (c *liveClient) startRun(ctx context.Context, msg *clientMessage) error {
+	if c.access.role == store.RoleViewer {
+		return &live.Error{Code: live.CodeNotAllowed, Message: "a viewer cannot run the program"}
+	}
+	you := c.member.You()
+	_, err := c.server.startRun(ctx, c.access.room.ID, starter{id: you.ID, name: you.Name, ip: c.ip}, msg.runRequest)
+	if err != nil {
+		return err
+	}
+	c.member.SeatForStarter()
+	return nil
+}
+
+// withRun calls fn with the room's active run, which must be the number given,
+// for those who may run. Number 0 stands for whichever is active.
+func (c *liveClient) withRun(number int, fn func(*runner.Run) error) error {
+	if c.access.role == store.RoleViewer {
+		return &live.Error{Code: live.CodeNotAllowed, Message: "a viewer cannot do this"}
+	}
+	run := c.server.cfg.Runner.Active(c.access.room.ID)
+	if run == nil || (number != 0 && run.Number() != number) {
+		return &live.Error{Code: "no_run", Message: "that run is not active"}
+	}
+	return fn(run)
+}
+
+// asDriver is withRun for the driver alone; the seat cannot change hands
+// meanwhile.
+func (c *liveClient) asDriver(number int, fn func(*runner.Run, live.Seat) error) error {
+	return c.member.AsDriver(func(seat live.Seat) error {
+		return c.withRun(number, func(run *runner.Run) error { return fn(run, seat) })
+	})
+}
+
+// stdin passes input on and, where no terminal echoes it, shows it to all.
+func (c *liveClient) stdin(number int, data []byte) error {
+	return c.asDriver(number, func(run *runner.Run, seat live.Seat) error {
+		if err := run.Stdin(c.id, data); err != nil {
+			return err
+		}
+		if run.Snapshot().Mode == runner.ModePipes {
+			seat.Echo(string(data))
+		}
+		return nil
+	})
+}
+
+// input takes a binary frame: u8 0, u32 BE run number, bytes.
+func (c *liveClient) input(frame []byte) error {
+	if len(frame) < 5 || frame[0] != 0 {
+		return &live.Error{Code: live.CodeBadMessage, Message: "an input frame is a zero byte, the run number in four bytes big-endian, and the input"}
+	}
+	return c.stdin(int(binary.BigEndian.Uint32(frame[1:])), frame[5:])
+}
+
+// remove throws a participant out and closes their way back: the link they held
+// is replaced, and the others who came by it are given the new one.
+func (c *liveClient) remove(ctx context.Context, id string) error {
+	role, err := c.member.Remove(id)
+	if err != nil {
+		return err
+	}
+	if c.access.tokenHash == ([32]byte{}) {
+		return nil // an open room has no links to replace
+	}
+	token, old, err := c.server.replaceToken(ctx, c.access.room.ID, role)
+	if err != nil {
+		return err
+	}
+	c.room.Rekey(role, token, store.HashToken(token))
+	c.doc.DisconnectToken(old, live.CloseRemoved, "a host removed somebody who came by this link: use the new one")
+	return nil
+}

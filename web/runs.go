@@ -1,0 +1,277 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"corun/collab"
+	"corun/collab/live"
+	"corun/runner"
+	"corun/store"
+)
+
+const (
+	// maxRunBody admits a program's whole stdin.
+	maxRunBody = 2 << 20
+	// listedRuns is how many runs GET /runs gives.
+	listedRuns = 100
+)
+
+// runRequest is what starts a run, over HTTP and over /live alike.
+type runRequest struct {
+	Language string   `json:"language"`
+	Entry    string   `json:"entry"`
+	Args     []string `json:"args"`
+	Mode     string   `json:"mode"`
+	Stdin    *string  `json:"stdin"`
+	Cols     int      `json:"cols"`
+	Rows     int      `json:"rows"`
+}
+
+// starter is who starts a run.
+type starter struct {
+	id, name, ip string
+}
+
+// startRun takes the room's files as they are saved now and hands them to the
+// runner; everybody in the room is told what becomes of it.
+func (s *Server) startRun(ctx context.Context, id string, by starter, req runRequest) (*runner.Run, error) {
+	row, err := s.cfg.Store.Room(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case row.Ended:
+		return nil, newProblem(http.StatusConflict, "the host ended this room")
+	case !row.RunsEnabled:
+		return nil, errRunsDisabled
+	case s.cfg.Runner.Active(id) != nil:
+		return nil, runner.ErrRunActive
+	}
+	start := runner.Request{
+		Room: id, By: by.id, ByName: by.name, IP: by.ip,
+		Language: req.Language, Entry: req.Entry, Args: req.Args, Mode: req.Mode,
+		Stdin: req.Stdin, Cols: req.Cols, Rows: req.Rows,
+	}
+	err = s.withRoom(ctx, id, func(room *collab.Room) error {
+		snap, err := room.Snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range snap.Files {
+			start.Files = append(start.Files, runner.File{Path: f.Path, Content: f.Content})
+			if f.ID == snap.Meta.Entry && start.Entry == "" {
+				start.DefaultEntry = f.Path
+			}
+		}
+		if start.Language == "" {
+			start.Language = snap.Meta.Language
+		}
+		start.StateVector, start.DocSeq = snap.StateVector, snap.Seq
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if start.Language == "" {
+		start.Language = row.Language
+	}
+	// The room's live side is kept until the run has ended.
+	room, err := s.liveRoom(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	start.Events = func(e runner.Event) {
+		switch e.Kind {
+		case runner.EventQueued:
+			room.RunQueued(e.Run, e.Position)
+		case runner.EventStarted:
+			room.RunStarted(e.Run)
+		case runner.EventStage:
+			room.RunStage(e.Run)
+		case runner.EventOutput:
+			room.RunOutput(e.Run.Number, uint8(e.Stream), e.Data)
+		case runner.EventExited:
+			room.RunExited(e.Run)
+			s.live.Release(room)
+		}
+	}
+	run, err := s.cfg.Runner.Start(ctx, start)
+	if err != nil {
+		s.live.Release(room)
+		return nil, err
+	}
+	return run, nil
+}
+
+// liveRoom gives the live side of a room, with its last run if it was not in
+// use. The caller releases it.
+func (s *Server) liveRoom(ctx context.Context, id string) (*live.Room, error) {
+	var failed error
+	room := s.live.Room(id, func() (*store.Run, []live.Chunk) {
+		run, err := s.lastRun(ctx, id)
+		if err != nil || run == nil {
+			failed = err
+			return nil, nil
+		}
+		chunks, err := s.cfg.Store.OutputChunks(ctx, id, run.Number)
+		if err != nil {
+			failed = err
+			return nil, nil
+		}
+		var replay []live.Chunk
+		for _, c := range chunks {
+			replay = append(replay, live.Chunk{Stream: uint8(c.Stream), Data: c.Data})
+		}
+		return run, replay
+	})
+	if failed != nil {
+		s.live.Release(room)
+		return nil, failed
+	}
+	return room, nil
+}
+
+func (s *Server) lastRun(ctx context.Context, id string) (*store.Run, error) {
+	runs, err := s.cfg.Store.Runs(ctx, id, 1)
+	if err != nil || len(runs) == 0 {
+		return nil, err
+	}
+	return &runs[0], nil
+}
+
+// stopActive stops the room's run, if there is one, and gives it.
+func (s *Server) stopActive(id string) *runner.Run {
+	run := s.cfg.Runner.Active(id)
+	if run != nil {
+		run.Stop()
+	}
+	return run
+}
+
+func (s *Server) postRun(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.forRoom(r, store.RoleHost, store.RoleGuest)
+	if err != nil {
+		return err
+	}
+	var req runRequest
+	if err := readJSON(w, r, maxRunBody, &req); err != nil {
+		return err
+	}
+	run, err := s.startRun(r.Context(), a.room.ID, starter{id: "api", name: "API", ip: remoteIP(r)}, req)
+	if err != nil {
+		return err
+	}
+	row := run.Snapshot()
+	w.Header().Set("Location", "/api/v1/rooms/"+a.room.ID+"/runs/"+strconv.Itoa(row.Number))
+	return writeJSON(w, http.StatusAccepted, row)
+}
+
+func (s *Server) getRuns(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.forRoom(r)
+	if err != nil {
+		return err
+	}
+	runs, err := s.cfg.Store.Runs(r.Context(), a.room.ID, listedRuns)
+	if err != nil {
+		return err
+	}
+	if runs == nil {
+		runs = []store.Run{}
+	}
+	return writeJSON(w, http.StatusOK, runs)
+}
+
+// findRun gives a run as it stands: an active one from the runner, which is
+// ahead of the store, any other from the store.
+func (s *Server) findRun(ctx context.Context, room string, n int) (*store.Run, error) {
+	if active := s.cfg.Runner.Active(room); active != nil && active.Number() == n {
+		run := active.Snapshot()
+		return &run, nil
+	}
+	run, err := s.cfg.Store.Run(ctx, room, n)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, newProblem(http.StatusNotFound, "this room has no run %d", n)
+	}
+	return run, err
+}
+
+func runNumber(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, badField("run", "the run is %q: give its number, 1 or more", s)
+	}
+	return n, nil
+}
+
+// runOf authorizes and finds the run of a path.
+func (s *Server) runOf(r *http.Request, roles ...store.Role) (*access, *store.Run, error) {
+	a, err := s.forRoom(r, roles...)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := runNumber(r.PathValue("n"))
+	if err != nil {
+		return nil, nil, err
+	}
+	run, err := s.findRun(r.Context(), a.room.ID, n)
+	return a, run, err
+}
+
+func (s *Server) getRun(w http.ResponseWriter, r *http.Request) error {
+	_, run, err := s.runOf(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, run)
+}
+
+func (s *Server) stopRun(w http.ResponseWriter, r *http.Request) error {
+	a, run, err := s.runOf(r, store.RoleHost, store.RoleGuest)
+	if err != nil {
+		return err
+	}
+	active := s.cfg.Runner.Active(a.room.ID)
+	if active == nil || active.Number() != run.Number {
+		return writeJSON(w, http.StatusOK, run) // it has ended, as was asked for
+	}
+	active.Stop()
+	// Ended within moments: the box is killed as a whole.
+	select {
+	case <-active.Done():
+	case <-time.After(10 * time.Second):
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	return writeJSON(w, http.StatusOK, active.Snapshot())
+}
+
+func (s *Server) getOutput(w http.ResponseWriter, r *http.Request) error {
+	a, run, err := s.runOf(r)
+	if err != nil {
+		return err
+	}
+	want := r.URL.Query().Get("stream")
+	switch want {
+	case "", "stdout", "stderr", "pty":
+	default:
+		return badField("stream", "there is no stream %q: use stdout, stderr or pty", want)
+	}
+	chunks, err := s.cfg.Store.OutputChunks(r.Context(), a.room.ID, run.Number)
+	if err != nil {
+		return err
+	}
+	// Bytes of a program, which may look like anything: never to be rendered.
+	w.Header().Set("Content-Type", "application/octet-stream")
+	for _, c := range chunks {
+		if want == "" || c.Stream.String() == want {
+			if _, err := w.Write(c.Data); err != nil {
+				return nil // the caller has gone
+			}
+		}
+	}
+	return nil
+}

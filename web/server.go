@@ -1,0 +1,201 @@
+// Package web is Corun's face: the HTTP API, the web sockets for documents
+// (/sync) and for runs and people (/live), and the page. It checks who may do
+// what, then hands on: documents to package collab, runs to package runner,
+// people to package live. It owns no state but sockets.
+package web
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"corun/collab"
+	"corun/collab/live"
+	"corun/runner"
+	"corun/store"
+)
+
+// Config says what the server serves and to whom.
+type Config struct {
+	Store  *store.Store
+	Rooms  *collab.Hub
+	Runner *runner.Runner
+	Log    *slog.Logger
+	// AnyoneMayCreate lets rooms be made without an API token.
+	AnyoneMayCreate bool
+	// OpenRooms makes a room of any name at its first visit, without a token.
+	OpenRooms bool
+	// Origins are the origins whose pages may open web sockets besides our own,
+	// as scheme://host[:port].
+	Origins []string
+}
+
+// Server answers on the public listener. Make it with New, end it with Close.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	live     *live.Hub
+	events   *eventLog
+	upgrader websocket.Upgrader
+	mux      http.Handler
+
+	// sockets counts the open web sockets, so that Close can wait for them.
+	sockets sync.WaitGroup
+	mu      sync.Mutex // guards closing
+	closing bool
+}
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// New makes a server. Nothing runs until its handler is called, but for the
+// writer of the event log.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, log: cfg.Log}
+	s.events = newEventLog(cfg.Store, cfg.Log)
+	s.live = live.NewHub(s.events.add)
+	s.upgrader = websocket.Upgrader{
+		HandshakeTimeout: 10 * time.Second,
+		ReadBufferSize:   1 << 10,
+		WriteBufferSize:  4 << 10,
+		WriteBufferPool:  &sync.Pool{},
+		CheckOrigin:      s.originAllowed,
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			writeProblem(w, newProblem(status, "this address speaks web sockets: %v", reason))
+		},
+	}
+	s.mux = s.routes()
+	return s
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]handler{
+		"POST /api/v1/rooms":                            s.createRoom,
+		"GET /api/v1/rooms/{room}":                      s.getRoom,
+		"PATCH /api/v1/rooms/{room}":                    s.patchRoom,
+		"DELETE /api/v1/rooms/{room}":                   s.deleteRoom,
+		"GET /api/v1/rooms/{room}/files":                s.getFiles,
+		"GET /api/v1/rooms/{room}/archive.zip":          s.getArchive,
+		"POST /api/v1/rooms/{room}/tokens/{role}/rotate": s.rotateToken,
+		"POST /api/v1/rooms/{room}/runs":                s.postRun,
+		"GET /api/v1/rooms/{room}/runs":                 s.getRuns,
+		"GET /api/v1/rooms/{room}/runs/{n}":             s.getRun,
+		"POST /api/v1/rooms/{room}/runs/{n}/stop":       s.stopRun,
+		"GET /api/v1/rooms/{room}/runs/{n}/output":      s.getOutput,
+		"GET /api/v1/languages":                         s.getLanguages,
+		"GET /api/v1/openapi.yaml":                      s.getOpenAPI,
+		"GET /sync/{room}":                              s.serveSync,
+		"GET /live/{room}":                              s.serveLive,
+		"GET /healthz":                                  s.healthz,
+		"GET /readyz":                                   s.readyz(false),
+	} {
+		mux.Handle(pattern, s.api(h))
+	}
+	mux.Handle("/api/", s.api(func(_ http.ResponseWriter, r *http.Request) error {
+		return newProblem(http.StatusNotFound, "there is no %s %s; see /api/v1/openapi.yaml for the calls there are", r.Method, r.URL.Path)
+	}))
+	index, assets := s.page()
+	mux.Handle("GET /{$}", index)
+	mux.Handle("GET /r/{room}", index)
+	mux.Handle("GET /assets/", assets)
+	return secure(methodProblems(mux))
+}
+
+// ServeHTTP answers a request on the public listener.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Close tells everybody that the server goes away, waits for their sockets and
+// writes out the event log. Listeners are closed before it is called.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.live.CloseAll("the server is going away")
+	done := make(chan struct{})
+	go func() { s.sockets.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return errors.Join(errors.New("web sockets were still open at the deadline"), s.events.close(ctx))
+	}
+	return s.events.close(ctx)
+}
+
+// enter counts a socket in, unless the server is closing.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.sockets.Add(1)
+	return true
+}
+
+// originAllowed lets in clients that are no browser page, our own pages, and
+// those the operator named.
+func (s *Server) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	for _, allowed := range s.cfg.Origins {
+		if strings.EqualFold(allowed, origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// methodProblems turns the mux's plain answers for a wrong method into problems.
+func methodProblems(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pattern := mux.Handler(r)
+		if pattern == "/api/" {
+			if allowed := allowedMethods(mux, r); len(allowed) > 0 {
+				w.Header().Set("Allow", strings.Join(allowed, ", "))
+				writeProblem(w, newProblem(http.StatusMethodNotAllowed, "%s is not for %s: use %s", r.Method, r.URL.Path, strings.Join(allowed, " or ")))
+				return
+			}
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := mux.Handler(probe); pattern != "/api/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
+}
+
+func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(openAPI)
+	return nil
+}
+
+func (s *Server) getLanguages(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, s.cfg.Runner.Languages())
+}

@@ -1,0 +1,202 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"corun/collab"
+	"corun/collab/live"
+)
+
+const (
+	// maxSyncMessage is the largest web socket message on /sync.
+	maxSyncMessage = 1 << 20
+	// writeWait is how long one write may take before the peer counts as gone.
+	writeWait = 15 * time.Second
+	// pingEvery and pongWait find peers that vanished without a goodbye.
+	pingEvery = 25 * time.Second
+	pongWait  = 60 * time.Second
+)
+
+// serveSync is the y-websocket protocol: a reader that hands frames to the
+// room, and a writer for what the room has for this client.
+func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.authorize(r.Context(), r.PathValue("room"), r.URL.Query().Get("token"))
+	if err != nil {
+		return err
+	}
+	return s.socket(w, r, func(ctx context.Context, ws *websocket.Conn) error {
+		if a.room.Ended {
+			return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
+		}
+		room, err := s.cfg.Rooms.Acquire(ctx, a.room.ID)
+		if err != nil {
+			return err
+		}
+		defer room.Release()
+		conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, RemoteAddr: remoteIP(r)})
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return pump(ctx, ws, maxSyncMessage,
+			func(kind int, data []byte) error {
+				if kind != websocket.BinaryMessage {
+					return &collab.CloseError{Code: websocket.CloseInvalidFramePayloadData, Reason: "text frame: documents travel in binary frames"}
+				}
+				return conn.Receive(data)
+			},
+			func(ctx context.Context) error {
+				frames, err := conn.Next(ctx)
+				if err != nil {
+					return err
+				}
+				for _, frame := range frames {
+					if err := writeMessage(ws, websocket.BinaryMessage, frame); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+	})
+}
+
+// socket upgrades the request, runs serve and closes with the code that its
+// error asks for. serve must have stopped all use of the socket when it returns.
+func (s *Server) socket(w http.ResponseWriter, r *http.Request, serve func(context.Context, *websocket.Conn) error) error {
+	if !s.enter() {
+		p := newProblem(http.StatusServiceUnavailable, "the server is going away")
+		p.retryAfter = 5 * time.Second
+		return p
+	}
+	defer s.sockets.Done()
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return nil // the upgrader has answered
+	}
+	defer ws.Close()
+	// The request's context ends with the hijack's handler, not with the socket.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	code, reason := s.closeCode(serve(ctx, ws))
+	if code == 0 {
+		return nil // the peer has gone already
+	}
+	// A control frame holds 125 bytes, two of them the code.
+	if len(reason) > 123 {
+		reason = reason[:123]
+	}
+	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
+	// Wait a little for the peer's answer, so that it reads the code before the
+	// connection is reset.
+	_ = ws.SetReadDeadline(time.Now().Add(2 * time.Second))
+	for {
+		if _, _, err := ws.NextReader(); err != nil {
+			return nil
+		}
+	}
+}
+
+// closeCode says how to close a socket after err; 0 if the peer closed it.
+func (s *Server) closeCode(err error) (code int, reason string) {
+	var docClose *collab.CloseError
+	var liveClose *live.CloseError
+	var peer *websocket.CloseError
+	switch {
+	case errors.As(err, &docClose):
+		return docClose.Code, docClose.Reason
+	case errors.As(err, &liveClose):
+		return liveClose.Code, liveClose.Reason
+	case errors.Is(err, websocket.ErrReadLimit):
+		return 0, "" // gorilla has sent 1009 itself
+	case errors.As(err, &peer), errors.Is(err, errPeerGone), err == nil:
+		return 0, ""
+	}
+	if p := s.translate(err); p != nil {
+		return websocket.CloseTryAgainLater, p.Detail
+	}
+	s.log.Error("web socket failed", "error", err)
+	return websocket.CloseInternalServerErr, "something went wrong on the server"
+}
+
+// errPeerGone ends a socket whose other side no longer answers.
+var errPeerGone = errors.New("the peer is gone")
+
+// pump runs a socket's reader and writer until one of them ends, and gives the
+// error of the one that ended first. receive gets each message, next writes
+// what there is to write, and blocks until there is something.
+func pump(ctx context.Context, ws *websocket.Conn, limit int64,
+	receive func(kind int, data []byte) error, next func(context.Context) error) error {
+	ws.SetReadLimit(limit)
+	alive := func(string) error { return ws.SetReadDeadline(time.Now().Add(pongWait)) }
+	if err := alive(""); err != nil {
+		return errPeerGone
+	}
+	ws.SetPongHandler(alive)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wrote := make(chan error, 1)
+	pinged := make(chan struct{})
+	go func() { // ends with cancel; waited for below
+		defer close(pinged)
+		ticker := time.NewTicker(pingEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				_ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) // the reader notices
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go func() { // ends with cancel or a failed write; waited for below
+		for {
+			if err := next(ctx); err != nil {
+				wrote <- err
+				// Wake the reader.
+				_ = ws.SetReadDeadline(time.Now())
+				return
+			}
+		}
+	}()
+	read := func() error {
+		for {
+			kind, data, err := ws.ReadMessage()
+			if err != nil {
+				if errors.Is(err, websocket.ErrReadLimit) {
+					return err
+				}
+				return fmt.Errorf("%w: %w", errPeerGone, err)
+			}
+			if err := receive(kind, data); err != nil {
+				return err
+			}
+		}
+	}()
+	cancel()
+	<-pinged
+	// The writer may be in a write to a peer that does not read; writeWait
+	// bounds that.
+	write := <-wrote
+	if write != nil && !errors.Is(write, context.Canceled) && errors.Is(read, errPeerGone) {
+		return write // the writer ended it
+	}
+	return read
+}
+
+func writeMessage(ws *websocket.Conn, kind int, data []byte) error {
+	if err := ws.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return errPeerGone
+	}
+	if err := ws.WriteMessage(kind, data); err != nil {
+		return fmt.Errorf("%w: %w", errPeerGone, err)
+	}
+	return nil
+}
