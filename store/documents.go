@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Document is what a room's document is loaded from: a snapshot, if there is
+// one, and the updates after it.
+type Document struct {
+	Snapshot []byte // an update that holds all up to SnapshotSeq, or nil
+	Updates  [][]byte
+	LastSeq  int64 // of the last update, 0 if there is none
+	// SinceSnapshot counts Updates in bytes.
+	SinceSnapshot int
+}
+
+// LoadDocument reads a room's document. An error is never an empty document.
+func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error) {
+	if _, err := s.Room(ctx, room); err != nil {
+		return nil, err
+	}
+	var snap struct {
+		Seq  int64  `db:"seq"`
+		Data []byte `db:"data"`
+	}
+	doc := new(Document)
+	err := s.read.GetContext(ctx, &snap, `SELECT seq, data FROM snapshots WHERE room_id = ?`, room)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	default:
+		if doc.Snapshot, err = s.decode.DecodeAll(snap.Data, nil); err != nil {
+			return nil, fmt.Errorf("unpack snapshot of room %s: %w", room, err)
+		}
+		doc.LastSeq = snap.Seq
+	}
+	return doc, s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq > ? ORDER BY seq`, room, snap.Seq)
+}
+
+// UpdatesUntilSeq gives a room's updates up to one, from the first.
+func (s *Store) UpdatesUntilSeq(ctx context.Context, room string, seq int64) ([][]byte, error) {
+	doc := new(Document)
+	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq <= ? ORDER BY seq`, room, seq)
+	return doc.Updates, err
+}
+
+// UpdatesUntil gives a room's updates up to a moment, from the first.
+func (s *Store) UpdatesUntil(ctx context.Context, room string, at time.Time) ([][]byte, error) {
+	doc := new(Document)
+	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND at <= ? ORDER BY seq`, room, micros(at))
+	return doc.Updates, err
+}
+
+func (s *Store) readUpdates(ctx context.Context, doc *Document, query string, args ...any) error {
+	rows, err := s.read.QueryxContext(ctx, query, args...)
+	if err != nil {
+		return fmt.Errorf("read updates: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var seq int64
+		var data []byte
+		if err := rows.Scan(&seq, &data); err != nil {
+			return fmt.Errorf("read update: %w", err)
+		}
+		doc.Updates = append(doc.Updates, data)
+		doc.LastSeq = seq
+		doc.SinceSnapshot += len(data)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read updates: %w", err)
+	}
+	return nil
+}
+
+// SaveSnapshot stores the encoded document as of update seq, for loading. The
+// updates stay.
+func (s *Store) SaveSnapshot(ctx context.Context, room string, seq int64, data []byte) error {
+	_, err := s.write.ExecContext(ctx, `INSERT INTO snapshots (room_id, seq, data) VALUES (?, ?, ?)
+		ON CONFLICT (room_id) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > snapshots.seq`,
+		room, seq, s.encode.EncodeAll(data, nil))
+	if err != nil {
+		return fmt.Errorf("store snapshot of room %s: %w", room, err)
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"database/sql"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/mattn/go-sqlite3"
+)
+
+// Role is what a room token allows.
+type Role string
+
+const (
+	RoleHost   Role = "host"   // all rights
+	RoleGuest  Role = "guest"  // edits, runs, may drive
+	RoleViewer Role = "viewer" // reads
+)
+
+// Roles are all roles, the mightiest first.
+var Roles = []Role{RoleHost, RoleGuest, RoleViewer}
+
+// Room is a room's row. Title and Language are what it was made with or last
+// renamed to; its document may say otherwise.
+type Room struct {
+	ID          string
+	Title       string
+	Language    string
+	Locked      bool
+	RunsEnabled bool
+	Ended       bool
+	Open        bool
+	CreatedAt   time.Time
+}
+
+// NewRoom is what a room is made from.
+type NewRoom struct {
+	ID, Title, Language string
+	// Open lets anybody in without a token; then TokenHashes is empty.
+	Open          bool
+	TokenHashes   map[Role][32]byte
+	InitialUpdate []byte // the document's first update, or nil
+}
+
+// RoomPatch changes the fields that are not nil.
+type RoomPatch struct {
+	Title                      *string
+	Locked, RunsEnabled, Ended *bool
+}
+
+// crockford is Crockford's base32 in lower case: no i, l, o or u.
+var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// NewRoomID makes a room id: 128 random bits in 26 characters.
+func NewRoomID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return crockford.EncodeToString(b[:])
+}
+
+// NewToken makes a token of 192 random bits. Only the hash may be stored.
+func NewToken() (token string, hash [32]byte) {
+	var b [24]byte
+	rand.Read(b[:]) // never fails
+	token = base64.RawURLEncoding.EncodeToString(b[:])
+	return token, HashToken(token)
+}
+
+// HashToken is what the store knows a token by. A token is random, so that one
+// round of SHA-256 is enough.
+func HashToken(token string) [32]byte { return sha256.Sum256([]byte(token)) }
+
+type roomRow struct {
+	ID          string `db:"id"`
+	Title       string `db:"title"`
+	Language    string `db:"language"`
+	Locked      bool   `db:"locked"`
+	RunsEnabled bool   `db:"runs_enabled"`
+	Ended       bool   `db:"ended"`
+	Open        bool   `db:"open"`
+	CreatedAt   int64  `db:"created_at"`
+}
+
+func (r roomRow) room() *Room {
+	return &Room{r.ID, r.Title, r.Language, r.Locked, r.RunsEnabled, r.Ended, r.Open, fromMicros(r.CreatedAt)}
+}
+
+// CreateRoom makes a room with its tokens and the beginning of its document.
+func (s *Store) CreateRoom(ctx context.Context, room NewRoom) error {
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		now := micros(s.now())
+		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, ?, ?, ?, ?)`,
+			room.ID, room.Title, room.Language, room.Open, now)
+		var constraint sqlite3.Error
+		if errors.As(err, &constraint) && constraint.ExtendedCode == sqlite3.ErrConstraintPrimaryKey {
+			return fmt.Errorf("create room %s: %w", room.ID, ErrExists)
+		}
+		if err != nil {
+			return fmt.Errorf("create room: %w", err)
+		}
+		for role, hash := range room.TokenHashes {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO room_tokens (room_id, role, hash) VALUES (?, ?, ?)`, room.ID, role, hash[:]); err != nil {
+				return fmt.Errorf("store %s token: %w", role, err)
+			}
+		}
+		if room.InitialUpdate == nil {
+			return nil
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO updates (room_id, seq, at, author, data) VALUES (?, 1, ?, 'create', ?)`, room.ID, now, room.InitialUpdate)
+		if err != nil {
+			return fmt.Errorf("store first update: %w", err)
+		}
+		return nil
+	})
+}
+
+// Room gives a room, or ErrNotFound.
+func (s *Store) Room(ctx context.Context, id string) (*Room, error) {
+	return getRoom(ctx, s.read, id)
+}
+
+func getRoom(ctx context.Context, q sqlx.QueryerContext, id string) (*Room, error) {
+	var row roomRow
+	err := sqlx.GetContext(ctx, q, &row, `SELECT * FROM rooms WHERE id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("room %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read room: %w", err)
+	}
+	return row.room(), nil
+}
+
+// Rooms gives all rooms, the newest first.
+func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
+	var rows []roomRow
+	if err := s.read.SelectContext(ctx, &rows, `SELECT * FROM rooms ORDER BY created_at DESC, id`); err != nil {
+		return nil, fmt.Errorf("read rooms: %w", err)
+	}
+	rooms := make([]Room, len(rows))
+	for i, row := range rows {
+		rooms[i] = *row.room()
+	}
+	return rooms, nil
+}
+
+// UpdateRoom changes a room and gives it as it is then.
+func (s *Store) UpdateRoom(ctx context.Context, id string, patch RoomPatch) (room *Room, err error) {
+	err = s.tx(ctx, func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE rooms SET title = COALESCE(?, title), locked = COALESCE(?, locked),
+			runs_enabled = COALESCE(?, runs_enabled), ended = COALESCE(?, ended) WHERE id = ?`,
+			patch.Title, patch.Locked, patch.RunsEnabled, patch.Ended, id)
+		if err != nil {
+			return fmt.Errorf("update room: %w", err)
+		}
+		room, err = getRoom(ctx, tx, id)
+		return err
+	})
+	return room, err
+}
+
+// DeleteRoom deletes a room and everything of it.
+func (s *Store) DeleteRoom(ctx context.Context, id string) error {
+	res, err := s.write.ExecContext(ctx, `DELETE FROM rooms WHERE id = ?`, id)
+	if err != nil {
+		return fmt.Errorf("delete room: %w", err)
+	}
+	if n, err := res.RowsAffected(); err == nil && n == 0 {
+		return fmt.Errorf("room %s: %w", id, ErrNotFound)
+	}
+	return nil
+}
+
+// RoleByToken tells what the token with that hash allows in a room, or
+// ErrNotFound. Every token of the room is compared, in constant time.
+func (s *Store) RoleByToken(ctx context.Context, room string, hash [32]byte) (Role, error) {
+	var rows []struct {
+		Role Role   `db:"role"`
+		Hash []byte `db:"hash"`
+	}
+	if err := s.read.SelectContext(ctx, &rows, `SELECT role, hash FROM room_tokens WHERE room_id = ?`, room); err != nil {
+		return "", fmt.Errorf("read room tokens: %w", err)
+	}
+	var found Role
+	for _, row := range rows {
+		if subtle.ConstantTimeCompare(row.Hash, hash[:]) == 1 {
+			found = row.Role
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("token of room %s: %w", room, ErrNotFound)
+	}
+	return found, nil
+}
+
+// RotateToken replaces a role's token and gives the hash of the old one.
+func (s *Store) RotateToken(ctx context.Context, room string, role Role, hash [32]byte) (old [32]byte, err error) {
+	if !slices.Contains(Roles, role) {
+		return old, fmt.Errorf("role %q: %w", role, ErrNotFound)
+	}
+	err = s.tx(ctx, func(tx *sqlx.Tx) error {
+		var was []byte
+		err := tx.GetContext(ctx, &was, `SELECT hash FROM room_tokens WHERE room_id = ? AND role = ?`, room, role)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("%s token of room %s: %w", role, room, ErrNotFound)
+		}
+		if err != nil {
+			return fmt.Errorf("read token: %w", err)
+		}
+		copy(old[:], was)
+		if _, err := tx.ExecContext(ctx, `UPDATE room_tokens SET hash = ? WHERE room_id = ? AND role = ?`, hash[:], room, role); err != nil {
+			return fmt.Errorf("rotate token: %w", err)
+		}
+		return nil
+	})
+	return old, err
+}
+
+// APIToken is a token for programs, without its secret.
+type APIToken struct {
+	ID        string
+	Name      string
+	CreatedAt time.Time
+}
+
+// CreateAPIToken stores a token for programs and gives its id.
+func (s *Store) CreateAPIToken(ctx context.Context, name string, hash [32]byte) (id string, err error) {
+	id = NewRoomID()[:10]
+	_, err = s.write.ExecContext(ctx, `INSERT INTO api_tokens (id, name, hash, created_at) VALUES (?, ?, ?, ?)`, id, name, hash[:], micros(s.now()))
+	if err != nil {
+		return "", fmt.Errorf("store API token: %w", err)
+	}
+	return id, nil
+}
+
+// APITokens lists the tokens for programs, the newest first.
+func (s *Store) APITokens(ctx context.Context) ([]APIToken, error) {
+	var rows []struct {
+		ID        string `db:"id"`
+		Name      string `db:"name"`
+		CreatedAt int64  `db:"created_at"`
+	}
+	if err := s.read.SelectContext(ctx, &rows, `SELECT id, name, created_at FROM api_tokens ORDER BY created_at DESC`); err != nil {
+		return nil, fmt.Errorf("read API tokens: %w", err)
+	}
+	tokens := make([]APIToken, len(rows))
+	for i, r := range rows {
+		tokens[i] = APIToken{r.ID, r.Name, fromMicros(r.CreatedAt)}
+	}
+	return tokens, nil
+}
+
+// RevokeAPIToken deletes a token for programs.
+func (s *Store) RevokeAPIToken(ctx context.Context, id string) error {
+	res, err := s.write.ExecContext(ctx, `DELETE FROM api_tokens WHERE id = ?`, id)
+	if err != nil {
+		return fmt.Errorf("revoke API token: %w", err)
+	}
+	if n, err := res.RowsAffected(); err == nil && n == 0 {
+		return fmt.Errorf("API token %s: %w", id, ErrNotFound)
+	}
+	return nil
+}
+
+// APITokenValid tells whether there is an API token with that hash. Finding a
+// hash by index is not constant in time, but says nothing of the token.
+func (s *Store) APITokenValid(ctx context.Context, hash [32]byte) (bool, error) {
+	var n int
+	if err := s.read.GetContext(ctx, &n, `SELECT COUNT(*) FROM api_tokens WHERE hash = ?`, hash[:]); err != nil {
+		return false, fmt.Errorf("read API tokens: %w", err)
+	}
+	return n > 0, nil
+}

@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// RunState is how far a run has come.
+type RunState string
+
+const (
+	RunQueued   RunState = "queued"
+	RunRunning  RunState = "running"
+	RunFinished RunState = "finished"
+)
+
+// Status is a finished run's verdict.
+type Status string
+
+const (
+	StatusExited        Status = "exited"
+	StatusSignaled      Status = "signaled"
+	StatusCompileFailed Status = "compile_failed"
+	StatusTimeout       Status = "timeout"
+	StatusCPULimit      Status = "cpu_limit"
+	StatusMemoryLimit   Status = "memory_limit"
+	StatusOutputLimit   Status = "output_limit"
+	StatusStopped       Status = "stopped"
+	StatusLost          Status = "lost"   // the worker died
+	StatusFailed        Status = "failed" // Corun's fault
+)
+
+// Stream is one of a program's outputs, numbered as on the wire.
+type Stream uint8
+
+const (
+	Stdout Stream = 1
+	Stderr Stream = 2
+	PTY    Stream = 3
+)
+
+// String is the stream's name in the API.
+func (s Stream) String() string {
+	switch s {
+	case Stdout:
+		return "stdout"
+	case Stderr:
+		return "stderr"
+	case PTY:
+		return "pty"
+	}
+	return fmt.Sprintf("stream %d", uint8(s))
+}
+
+// Usage is what a run used, by the kernel's accounting.
+type Usage struct {
+	WallMS          float64 `json:"wall_ms"`
+	CPUMS           float64 `json:"cpu_ms"`
+	MemoryPeakBytes int64   `json:"memory_peak_bytes"`
+	OutputBytes     int64   `json:"output_bytes"`
+}
+
+// OutputSizes counts the kept bytes of each stream.
+type OutputSizes struct {
+	Stdout int64 `json:"stdout"`
+	Stderr int64 `json:"stderr"`
+	PTY    int64 `json:"pty"`
+}
+
+// Run is one execution. Its JSON is what callers see, over HTTP and on /live.
+type Run struct {
+	Number        int         `json:"number"`
+	Room          string      `json:"room"`
+	Language      string      `json:"language"`
+	Entry         string      `json:"entry"` // path of the file that was run
+	Args          []string    `json:"args"`
+	Mode          string      `json:"mode"` // terminal or pipes
+	State         RunState    `json:"state"`
+	Stage         string      `json:"stage,omitempty"` // compile or run, while running
+	Status        Status      `json:"status,omitempty"`
+	ExitCode      *int        `json:"exit_code"`
+	Signal        *string     `json:"signal"`
+	Message       string      `json:"message,omitempty"`
+	StartupMS     float64     `json:"startup_ms"`
+	Usage         Usage       `json:"usage"`
+	Output        OutputSizes `json:"output"`
+	StartedBy     string      `json:"started_by"`
+	StartedByName string      `json:"started_by_name"`
+	CreatedAt     time.Time   `json:"created_at"`
+	StartedAt     *time.Time  `json:"started_at"`
+	FinishedAt    *time.Time  `json:"finished_at"`
+	StateVector   []byte      `json:"state_vector"` // of the snapshot that was run
+	DocSeq        int64       `json:"-"`            // last update in that snapshot
+}
+
+// CreateRun stores a new run and sets its number, the next in its room.
+func (s *Store) CreateRun(ctx context.Context, run *Run) error {
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		var last int
+		if err := tx.GetContext(ctx, &last, `SELECT COALESCE(MAX(number), 0) FROM runs WHERE room_id = ?`, run.Room); err != nil {
+			return fmt.Errorf("number run: %w", err)
+		}
+		run.Number = last + 1
+		record, err := json.Marshal(run)
+		if err != nil {
+			return fmt.Errorf("encode run: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO runs (room_id, number, state, doc_seq, created_at, record) VALUES (?, ?, ?, ?, ?, ?)`,
+			run.Room, run.Number, run.State, run.DocSeq, micros(run.CreatedAt), string(record))
+		if err != nil {
+			return fmt.Errorf("store run: %w", err)
+		}
+		return nil
+	})
+}
+
+// UpdateRun stores a run's new state. One whose room was deleted meanwhile is
+// ErrNotFound.
+func (s *Store) UpdateRun(ctx context.Context, run *Run) error {
+	return updateRun(ctx, s.write, run)
+}
+
+func updateRun(ctx context.Context, db sqlx.ExecerContext, run *Run) error {
+	record, err := json.Marshal(run)
+	if err != nil {
+		return fmt.Errorf("encode run: %w", err)
+	}
+	res, err := db.ExecContext(ctx, `UPDATE runs SET state = ?, record = ? WHERE room_id = ? AND number = ?`, run.State, string(record), run.Room, run.Number)
+	if err != nil {
+		return fmt.Errorf("store run %d of room %s: %w", run.Number, run.Room, err)
+	}
+	if n, err := res.RowsAffected(); err == nil && n == 0 {
+		return fmt.Errorf("run %d of room %s: %w", run.Number, run.Room, ErrNotFound)
+	}
+	return nil
+}
+
+type runRow struct {
+	DocSeq int64  `db:"doc_seq"`
+	Record []byte `db:"record"`
+}
+
+func (r runRow) run() (*Run, error) {
+	run := new(Run)
+	if err := json.Unmarshal(r.Record, run); err != nil {
+		return nil, fmt.Errorf("decode stored run: %w", err)
+	}
+	run.DocSeq = r.DocSeq
+	return run, nil
+}
+
+// Run gives a room's run by number, or ErrNotFound.
+func (s *Store) Run(ctx context.Context, room string, number int) (*Run, error) {
+	var row runRow
+	err := s.read.GetContext(ctx, &row, `SELECT doc_seq, record FROM runs WHERE room_id = ? AND number = ?`, room, number)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("run %d of room %s: %w", number, room, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read run: %w", err)
+	}
+	return row.run()
+}
+
+// Runs gives a room's last runs, the newest first.
+func (s *Store) Runs(ctx context.Context, room string, limit int) ([]Run, error) {
+	return s.selectRuns(ctx, `SELECT doc_seq, record FROM runs WHERE room_id = ? ORDER BY number DESC LIMIT ?`, room, limit)
+}
+
+func (s *Store) selectRuns(ctx context.Context, query string, args ...any) ([]Run, error) {
+	var rows []runRow
+	if err := s.read.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
+	}
+	runs := make([]Run, len(rows))
+	for i, row := range rows {
+		run, err := row.run()
+		if err != nil {
+			return nil, err
+		}
+		runs[i] = *run
+	}
+	return runs, nil
+}
+
+// MarkLostRuns ends the runs that were active when the last process died. It is
+// called once, before any run starts.
+func (s *Store) MarkLostRuns(ctx context.Context) (int, error) {
+	runs, err := s.selectRuns(ctx, `SELECT doc_seq, record FROM runs WHERE state <> 'finished'`)
+	if err != nil {
+		return 0, err
+	}
+	for i := range runs {
+		run := &runs[i]
+		now := s.now().UTC()
+		run.State, run.Stage, run.Status, run.FinishedAt = RunFinished, "", StatusLost, &now
+		run.Message = "The server ended while the program ran; its output until then is kept."
+		chunks, err := s.OutputChunks(ctx, run.Room, run.Number)
+		if err != nil {
+			return i, err
+		}
+		run.Output, run.Usage.OutputBytes = OutputSizes{}, 0
+		for _, c := range chunks {
+			run.Output.Add(c.Stream, len(c.Data))
+			run.Usage.OutputBytes += int64(len(c.Data))
+		}
+		if err := s.UpdateRun(ctx, run); err != nil {
+			return i, err
+		}
+	}
+	return len(runs), nil
+}
+
+// Add counts n more bytes of a stream.
+func (o *OutputSizes) Add(stream Stream, n int) {
+	switch stream {
+	case Stdout:
+		o.Stdout += int64(n)
+	case Stderr:
+		o.Stderr += int64(n)
+	case PTY:
+		o.PTY += int64(n)
+	}
+}
+
+// Chunk is a piece of a run's output. Chunks are in the order of reading, all
+// streams together.
+type Chunk struct {
+	Stream Stream `db:"stream"`
+	Data   []byte `db:"data"`
+}
+
+// AppendOutput adds chunks to a run's transcript; seq is the number of chunks
+// stored before.
+func (s *Store) AppendOutput(ctx context.Context, room string, number, seq int, chunks []Chunk) error {
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		for i, c := range chunks {
+			_, err := tx.ExecContext(ctx, `INSERT INTO run_output (room_id, number, seq, stream, data) VALUES (?, ?, ?, ?, ?)`,
+				room, number, seq+i, c.Stream, c.Data)
+			if err != nil {
+				return fmt.Errorf("store output of run %d of room %s: %w", number, room, err)
+			}
+		}
+		return nil
+	})
+}
+
+// OutputChunks gives a run's transcript.
+func (s *Store) OutputChunks(ctx context.Context, room string, number int) ([]Chunk, error) {
+	var chunks []Chunk
+	err := s.read.SelectContext(ctx, &chunks, `SELECT stream, data FROM run_output WHERE room_id = ? AND number = ? ORDER BY seq`, room, number)
+	if err != nil {
+		return nil, fmt.Errorf("read output: %w", err)
+	}
+	return chunks, nil
+}

@@ -1,0 +1,192 @@
+// Package store keeps what must outlive the process: rooms, tokens, documents
+// as logs of updates, runs with their output, and the event log. It is used by
+// collab, runner and web and imports none of them.
+//
+// SQLite in WAL mode: one connection writes, several read. What writes often
+// and must be durable before it is shown, a document's updates, goes through
+// the group commit in updates.go.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/klauspost/compress/zstd"
+	_ "github.com/mattn/go-sqlite3" // the driver
+	"github.com/pressly/goose/v3"
+
+	"corun/migrations"
+)
+
+var (
+	// ErrNotFound says that there is no such row, or that a token opens nothing.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that the name is taken.
+	ErrExists = errors.New("exists already")
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Durability is what a committed update survives.
+type Durability string
+
+const (
+	// DurableFsync survives a power cut: each commit is flushed to the disk.
+	DurableFsync Durability = "fsync"
+	// DurableProcess survives the death of the process, not of the machine.
+	DurableProcess Durability = "process"
+)
+
+// Options tune a store; the zero value is right for production.
+type Options struct {
+	Durability Durability       // default DurableFsync
+	Now        func() time.Time // default time.Now
+}
+
+// Store is safe for concurrent use.
+type Store struct {
+	write   *sqlx.DB // one connection
+	read    *sqlx.DB
+	now     func() time.Time
+	updates *Updates
+	encode  *zstd.Encoder
+	decode  *zstd.Decoder
+}
+
+// maxSnapshotBytes bounds what a stored snapshot may unpack to.
+const maxSnapshotBytes = 256 << 20
+
+// Open opens the database at rawURL, sqlite:PATH, makes it if it is missing and
+// brings its schema up to date.
+func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error) {
+	path, ok := strings.CutPrefix(rawURL, "sqlite:")
+	path = strings.TrimPrefix(path, "//")
+	if !ok || path == "" {
+		scheme, _, _ := strings.Cut(rawURL, ":")
+		return nil, fmt.Errorf("database %q is not supported: use sqlite: and the path of a file", scheme+":")
+	}
+	s := &Store{now: opts.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	synchronous := "FULL"
+	switch opts.Durability {
+	case "", DurableFsync:
+	case DurableProcess:
+		synchronous = "NORMAL"
+	default:
+		return nil, fmt.Errorf("durability %q is not known: use fsync or process", opts.Durability)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.closeDatabases())
+		}
+	}()
+	if s.write, err = connect(ctx, path, synchronous, "rwc"); err != nil {
+		return nil, err
+	}
+	s.write.SetMaxOpenConns(1)
+	if err := migrate(ctx, s.write); err != nil {
+		return nil, err
+	}
+	if s.read, err = connect(ctx, path, synchronous, "ro"); err != nil {
+		return nil, err
+	}
+	s.read.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	if s.encode, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
+		return nil, fmt.Errorf("make compressor: %w", err)
+	}
+	if s.decode, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSnapshotBytes)); err != nil {
+		return nil, fmt.Errorf("make decompressor: %w", err)
+	}
+	s.updates = newUpdates(s.write, s.now)
+	return s, nil
+}
+
+// connect opens a pool. Pragmas stand in the DSN so that every connection of
+// the pool has them.
+func connect(ctx context.Context, path, synchronous, mode string) (*sqlx.DB, error) {
+	q := url.Values{
+		"mode": {mode}, "_journal_mode": {"WAL"}, "_synchronous": {synchronous}, "_busy_timeout": {"5000"},
+		"_foreign_keys": {"on"}, "_txlock": {"immediate"}, "_cache_size": {"-8000"},
+	}
+	if mode == "ro" {
+		q.Del("_journal_mode") // is a property of the file, which a reader cannot set
+		q.Del("_txlock")
+		q.Set("_query_only", "on")
+	}
+	db, err := sqlx.ConnectContext(ctx, "sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return db, nil
+}
+
+func migrate(ctx context.Context, db *sqlx.DB) error {
+	files, err := fs.Sub(migrations.FS, "sqlite")
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db.DB, files, goose.WithVerbose(false))
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate database: %w", err)
+	}
+	return nil
+}
+
+// Close writes what is queued and closes the database.
+func (s *Store) Close() error {
+	s.updates.close()
+	s.decode.Close()
+	return errors.Join(s.encode.Close(), s.closeDatabases())
+}
+
+func (s *Store) closeDatabases() error {
+	var errs []error
+	// Readers first: the last connection to close checkpoints the log.
+	for _, db := range []*sqlx.DB{s.read, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ping tells whether the database answers, by a read and by a write lock.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	if err := s.read.GetContext(ctx, &one, "SELECT 1"); err != nil {
+		return fmt.Errorf("read from database: %w", err)
+	}
+	return s.updates.health()
+}
+
+// tx runs fn in one transaction on the writing connection.
+func (s *Store) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	tx, err := s.write.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
