@@ -1,0 +1,259 @@
+package ycrdt
+
+import (
+	"fmt"
+	"math"
+	"unicode/utf8"
+)
+
+// maxSafeInteger is 2^53-1, the largest client id, clock or length that a
+// JavaScript peer can hold.
+const maxSafeInteger = 1<<53 - 1
+
+// DecodeError says where in an update and why it could not be decoded.
+type DecodeError struct {
+	Offset int // in bytes from the update's start
+	Reason string
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("decode update at byte %d: %s", e.Offset, e.Reason)
+}
+
+// reader reads lib0's encoding. The first error sticks; after it everything
+// reads as zero, so that callers check once.
+type reader struct {
+	buf []byte
+	pos int
+	err *DecodeError
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = &DecodeError{r.pos, fmt.Sprintf(format, args...)}
+	}
+	r.pos = len(r.buf)
+}
+
+func (r *reader) left() int { return len(r.buf) - r.pos }
+
+func (r *reader) byte() byte {
+	if r.pos >= len(r.buf) {
+		r.fail("it ends in the middle")
+		return 0
+	}
+	b := r.buf[r.pos]
+	r.pos++
+	return b
+}
+
+// uint reads a variable-length unsigned integer: seven bits a byte, the lowest
+// first.
+func (r *reader) uint() uint64 {
+	var n uint64
+	for shift := 0; ; shift += 7 {
+		b := r.byte()
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			break
+		}
+		if shift >= 49 {
+			r.fail("a number is larger than 2^53-1")
+			return 0
+		}
+	}
+	if n > maxSafeInteger {
+		r.fail("a number is larger than 2^53-1")
+		return 0
+	}
+	return n
+}
+
+// count reads how many things follow that take at least one byte each.
+func (r *reader) count(what string) int {
+	n := r.uint()
+	if n > uint64(r.left()) {
+		r.fail("%d %s are announced where %d bytes are left", n, what, r.left())
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) bytes() []byte {
+	n := r.count("bytes")
+	b := r.buf[r.pos : r.pos+n : r.pos+n]
+	r.pos += n
+	return b
+}
+
+// text reads a string, which must be UTF-8 as yjs demands too.
+func (r *reader) text() []byte {
+	b := r.bytes()
+	if !utf8.Valid(b) {
+		r.fail("a string is not valid UTF-8")
+		return nil
+	}
+	return b
+}
+
+// maxAnyDepth bounds how deep values may nest; JSON.stringify overflows a
+// browser's stack at a few thousand.
+const maxAnyDepth = 512
+
+// skipAny checks one value in lib0's any encoding and gives its bytes.
+func (r *reader) skipAny() []byte {
+	start := r.pos
+	r.walkAny(0)
+	if r.err != nil {
+		return nil
+	}
+	return r.buf[start:r.pos:r.pos]
+}
+
+func (r *reader) walkAny(depth int) {
+	if depth > maxAnyDepth {
+		r.fail("a value nests deeper than %d levels", maxAnyDepth)
+		return
+	}
+	switch tag := r.byte(); tag {
+	case anyUndefined, anyNull, anyFalse, anyTrue:
+	case anyInt:
+		r.varint()
+	case anyFloat32:
+		r.skip(4)
+	case anyFloat64, anyBigInt:
+		r.skip(8)
+	case anyString:
+		r.text()
+	case anyBytes:
+		r.bytes()
+	case anyArray:
+		for n := r.count("elements"); n > 0 && r.err == nil; n-- {
+			r.walkAny(depth + 1)
+		}
+	case anyObject:
+		for n := r.count("members"); n > 0 && r.err == nil; n-- {
+			r.text()
+			r.walkAny(depth + 1)
+		}
+	default:
+		if r.err == nil {
+			r.fail("there is no value type %d", tag)
+		}
+	}
+}
+
+func (r *reader) skip(n int) {
+	if n > r.left() {
+		r.fail("it ends in the middle")
+		return
+	}
+	r.pos += n
+}
+
+// varint reads a signed integer: the sign is the second bit of the first byte.
+// Negative zero is told apart, because JavaScript does.
+func (r *reader) varint() (n int64, negative bool) {
+	b := r.byte()
+	negative = b&0x40 != 0
+	u := uint64(b & 0x3f)
+	for shift := 6; b >= 0x80; shift += 7 {
+		if shift > 48 {
+			r.fail("a number is larger than 2^53-1")
+			return 0, false
+		}
+		b = r.byte()
+		u |= uint64(b&0x7f) << shift
+	}
+	if u > maxSafeInteger {
+		r.fail("a number is larger than 2^53-1")
+		return 0, false
+	}
+	if negative {
+		return -int64(u), true
+	}
+	return int64(u), false
+}
+
+// Tags of lib0's any encoding.
+const (
+	anyUndefined = 127
+	anyNull      = 126
+	anyInt       = 125
+	anyFloat32   = 124
+	anyFloat64   = 123
+	anyBigInt    = 122
+	anyFalse     = 121
+	anyTrue      = 120
+	anyString    = 119
+	anyObject    = 118
+	anyArray     = 117
+	anyBytes     = 116
+)
+
+func appendUint(b []byte, n uint64) []byte {
+	for n >= 0x80 {
+		b = append(b, byte(n)|0x80)
+		n >>= 7
+	}
+	return append(b, byte(n))
+}
+
+func appendText(b []byte, s []byte) []byte { return append(appendUint(b, uint64(len(s))), s...) }
+
+func appendVarint(b []byte, n int64) []byte {
+	first := byte(0)
+	u := uint64(n)
+	if n < 0 {
+		first, u = 0x40, uint64(-n)
+	}
+	first |= byte(u & 0x3f)
+	if u >>= 6; u == 0 {
+		return append(b, first)
+	}
+	return appendUint(append(b, first|0x80), u)
+}
+
+// utf16Len counts the UTF-16 units of valid UTF-8, which are what Yjs's clocks
+// and offsets count.
+func utf16Len(s []byte) int {
+	n := len(s)
+	for _, c := range s {
+		switch {
+		case c >= 0xf0: // four bytes, a surrogate pair
+			n -= 2
+		case c >= 0xe0:
+			n -= 2
+		case c >= 0xc0:
+			n--
+		}
+	}
+	return n
+}
+
+// utf16Offset gives the byte offset of a UTF-16 offset, and whether it falls
+// into a surrogate pair; then it is the offset of the pair.
+func utf16Offset(s []byte, units int) (at int, inPair bool) {
+	for at < len(s) && units > 0 {
+		c := s[at]
+		switch {
+		case c < 0x80:
+			at++
+			units--
+		case c < 0xe0:
+			at += 2
+			units--
+		case c < 0xf0:
+			at += 3
+			units--
+		case units == 1:
+			return at, true
+		default:
+			at += 4
+			units -= 2
+		}
+	}
+	return at, false
+}
+
+func float64bits(f float64) uint64 { return math.Float64bits(f) }
