@@ -1,0 +1,125 @@
+package yproto
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"maps"
+	"slices"
+)
+
+// Awareness is what everybody in a room lets the others know of themselves:
+// cursor, name, colour. Each client has a clock and a state, which is JSON or
+// null when it has gone. Encoded:
+//
+//	varuint clients, then for each: varuint client id, varuint clock, string JSON
+//
+// The rules are those of y-protocols/awareness.js: a higher clock wins, and at
+// the same clock null does.
+type Awareness struct {
+	clients map[uint64]awarenessEntry
+}
+
+type awarenessEntry struct {
+	clock uint64
+	state []byte // nil when gone
+}
+
+// AwarenessChange is one client's new state; State is nil when it has gone.
+type AwarenessChange struct {
+	Client uint64
+	Clock  uint64
+	State  []byte
+}
+
+// MaxAwarenessClients bounds the clients of one room: 200 participants, their
+// editors and the departed, whose clocks are kept.
+const MaxAwarenessClients = 4096
+
+// NewAwareness makes an empty table.
+func NewAwareness() *Awareness { return &Awareness{clients: make(map[uint64]awarenessEntry)} }
+
+// DecodeAwareness reads an awareness update. States are checked to be JSON.
+func DecodeAwareness(payload []byte) ([]AwarenessChange, error) {
+	n, rest, err := readUint(payload)
+	if err != nil {
+		return nil, err
+	}
+	if n > uint64(len(rest)) {
+		return nil, bad("%d clients are announced where %d bytes are left", n, len(rest))
+	}
+	changes := make([]AwarenessChange, 0, min(n, 64))
+	for range n {
+		var c AwarenessChange
+		if c.Client, rest, err = readUint(rest); err != nil {
+			return nil, err
+		}
+		if c.Clock, rest, err = readUint(rest); err != nil {
+			return nil, err
+		}
+		if c.State, rest, err = readBytes(rest); err != nil {
+			return nil, err
+		}
+		if !json.Valid(c.State) {
+			return nil, bad("the state of client %d is not JSON", c.Client)
+		}
+		if string(c.State) == "null" {
+			c.State = nil
+		}
+		changes = append(changes, c)
+	}
+	return changes, nil
+}
+
+// Apply takes in changes and gives those that were news.
+func (a *Awareness) Apply(changes []AwarenessChange) []AwarenessChange {
+	var news []AwarenessChange
+	for _, c := range changes {
+		old, known := a.clients[c.Client]
+		newer := !known || old.clock < c.Clock || (old.clock == c.Clock && c.State == nil && old.state != nil)
+		if !newer || (!known && (c.State == nil || len(a.clients) >= MaxAwarenessClients)) {
+			continue
+		}
+		a.clients[c.Client] = awarenessEntry{c.Clock, slices.Clone(c.State)}
+		news = append(news, c)
+	}
+	return news
+}
+
+// Remove takes clients out and gives the changes that tell the others.
+func (a *Awareness) Remove(clients []uint64) []AwarenessChange {
+	var gone []AwarenessChange
+	for _, id := range clients {
+		if old, ok := a.clients[id]; ok && old.state != nil {
+			gone = append(gone, AwarenessChange{Client: id, Clock: old.clock + 1})
+		}
+		delete(a.clients, id)
+	}
+	return gone
+}
+
+// All gives every state, to tell one who joins.
+func (a *Awareness) All() []AwarenessChange {
+	var all []AwarenessChange
+	for _, id := range slices.SortedFunc(maps.Keys(a.clients), cmp.Compare[uint64]) {
+		if e := a.clients[id]; e.state != nil {
+			all = append(all, AwarenessChange{id, e.clock, e.state})
+		}
+	}
+	return all
+}
+
+// EncodeAwareness writes changes as an awareness update.
+func EncodeAwareness(changes []AwarenessChange) []byte {
+	b := binary.AppendUvarint(nil, uint64(len(changes)))
+	for _, c := range changes {
+		b = binary.AppendUvarint(b, c.Client)
+		b = binary.AppendUvarint(b, c.Clock)
+		state := c.State
+		if state == nil {
+			state = []byte("null")
+		}
+		b = appendBytes(b, state)
+	}
+	return b
+}
