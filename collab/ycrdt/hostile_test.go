@@ -84,6 +84,9 @@ func FuzzApplyUpdate(f *testing.F) {
 		if err := again.ApplyUpdate(all); err != nil {
 			t.Fatalf("the document's own encoding is refused: %v", err)
 		}
+		if structs, _ := doc.Pending(); structs {
+			return // what waits may contradict itself, and then order decides
+		}
 		for _, root := range doc.Roots() {
 			if got, want := again.Text(root), doc.Text(root); got != want {
 				t.Fatalf("root %q is %q after a round trip, was %q", root, got, want)
