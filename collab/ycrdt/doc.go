@@ -53,6 +53,7 @@ type Doc struct {
 	pendingDeletes []clientRanges
 	pendingBytes   int
 
+	changes     uint64 // counts the calls that changed something
 	split       []id   // places where a merge may be due after the transaction
 	scan, round uint32 // of the conflict scan
 }
@@ -83,16 +84,28 @@ func (d *Doc) ApplyUpdate(update []byte) error {
 	if d.pendingBytes > 0 && d.pendingBytes+len(update) > d.opts.MaxPendingBytes {
 		return ErrPendingLimit
 	}
-	tx := d.begin()
+	tx, pendingBytes := d.begin(), d.pendingBytes
 	slices.Reverse(blocks) // taken from the end
 	d.integrateAll(tx, blocks)
 	pending := d.applyDeletes(tx, deletes)
 	if len(d.pendingDeletes) > 0 {
 		pending = append(d.applyDeletes(tx, d.pendingDeletes), pending...)
 	}
-	d.pendingDeletes = joinRanges(pending)
+	pending = joinRanges(pending)
+	if len(tx.before) > 0 || len(tx.deleted) > 0 || d.pendingBytes != pendingBytes || !sameRanges(pending, d.pendingDeletes) {
+		d.changes++
+	}
+	d.pendingDeletes = pending
 	d.cleanUp(tx)
 	return nil
+}
+
+// Changes counts the calls that changed the document, so that an owner can tell
+// whether an update was news.
+func (d *Doc) Changes() uint64 { return d.changes }
+
+func sameRanges(a, b []clientRanges) bool {
+	return slices.EqualFunc(a, b, func(x, y clientRanges) bool { return x.client == y.client && slices.Equal(x.ranges, y.ranges) })
 }
 
 // joinRanges puts the ranges of each client together.

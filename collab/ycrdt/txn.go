@@ -33,6 +33,7 @@ func (d *Doc) Transact(edit func(*Txn) error) (update []byte, err error) {
 	if len(tx.tx.before) == 0 && len(tx.tx.deleted) == 0 {
 		return nil, nil
 	}
+	d.changes++
 	from := func(c uint32) uint64 {
 		if before, ok := tx.tx.before[c]; ok {
 			return before

@@ -1,0 +1,155 @@
+package collab
+
+import (
+	"context"
+	"fmt"
+
+	"corun/collab/ycrdt"
+	"corun/collab/yproto"
+)
+
+// call runs fn in the room's goroutine and waits for it.
+func (r *Room) call(ctx context.Context, fn func() error) error {
+	result := make(chan error, 1)
+	if !r.post(work{call: func() { result <- fn() }}) {
+		return ErrClosed
+	}
+	return r.await(ctx, result)
+}
+
+// whenSaved runs fn in the room's goroutine, and waits until all that the document
+// held then is stored.
+func (r *Room) whenSaved(ctx context.Context, fn func() error) error {
+	result := make(chan error, 1)
+	ok := r.post(work{call: func() {
+		if err := r.usable(); err != nil {
+			result <- err
+			return
+		}
+		if err := fn(); err != nil {
+			result <- err
+			return
+		}
+		r.fence(func(err error) { result <- err })
+	}})
+	if !ok {
+		return ErrClosed
+	}
+	return r.await(ctx, result)
+}
+
+func (r *Room) await(ctx context.Context, result <-chan error) error {
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.done:
+		select {
+		case err := <-result:
+			return err
+		default:
+			return ErrClosed
+		}
+	}
+}
+
+// Join admits a connection. The error is ErrRoomFull, ErrUnavailable, or a
+// *CloseError for a room that ended.
+func (r *Room) Join(ctx context.Context, peer Peer) (*SyncConn, error) {
+	c := &SyncConn{room: r, peer: peer, wake: make(chan struct{}, 1), clients: make(map[uint64]bool)}
+	err := r.call(ctx, func() error { return r.join(c) })
+	if err != nil {
+		c.Close() // it may be admitted after all, when ctx ended the wait
+		return nil, err
+	}
+	return c, nil
+}
+
+// Files gives the files as they are saved, the state vector of the document
+// they are from, and the number of its last update.
+func (r *Room) Files(ctx context.Context) (files []File, stateVector []byte, seq int64, err error) {
+	err = r.whenSaved(ctx, func() error {
+		files, stateVector, seq = filesOf(r.doc), r.doc.StateVector(), r.seq
+		return nil
+	})
+	return files, stateVector, seq, err
+}
+
+// Snapshot is what a run is made from.
+type Snapshot struct {
+	Files       []File
+	Meta        Meta
+	StateVector []byte
+	Seq         int64 // of the last update in it
+}
+
+// Snapshot gives the files for a run. Files that cannot be written to a disk are
+// a *FilesError.
+func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
+	s := new(Snapshot)
+	err := r.whenSaved(ctx, func() error {
+		*s = Snapshot{filesOf(r.doc), metaOf(r.doc), r.doc.StateVector(), r.seq}
+		return CheckFiles(s.Files)
+	})
+	return s, err
+}
+
+// Meta gives what the document says of itself.
+func (r *Room) Meta(ctx context.Context) (m Meta, err error) {
+	err = r.whenSaved(ctx, func() error { m = metaOf(r.doc); return nil })
+	return m, err
+}
+
+// StateVector gives the document's state, once all of it is saved.
+func (r *Room) StateVector(ctx context.Context) (sv []byte, err error) {
+	err = r.whenSaved(ctx, func() error { sv = r.doc.StateVector(); return nil })
+	return sv, err
+}
+
+// Edit makes an edit of the server's own: saved, then shown to everybody.
+func (r *Room) Edit(ctx context.Context, author string, edit func(*ycrdt.Txn) error) error {
+	return r.whenSaved(ctx, func() error {
+		update, err := r.doc.Transact(edit)
+		if err != nil {
+			return fmt.Errorf("edit document: %w", err)
+		}
+		if update == nil {
+			return nil
+		}
+		out := yproto.AppendSync(nil, yproto.SyncUpdate, update)
+		r.save(update, author, func(err error) {
+			if err == nil {
+				r.broadcast(out, nil)
+			}
+		})
+		return nil
+	})
+}
+
+// DisconnectToken closes every connection that came by a token.
+func (r *Room) DisconnectToken(hash [32]byte, code int, reason string) {
+	r.disconnect(func(c *SyncConn) bool { return c.peer.TokenHash == hash }, code, reason)
+}
+
+func (r *Room) disconnect(match func(*SyncConn) bool, code int, reason string) {
+	r.post(work{call: func() {
+		for c := range r.conns {
+			if match(c) {
+				c.shut(code, reason)
+				r.leave(c)
+			}
+		}
+	}})
+}
+
+// SetLocked makes the room refuse edits, or take them again.
+func (r *Room) SetLocked(locked bool) { r.post(work{call: func() { r.locked = locked }}) }
+
+// SetEnded ends the room, which disconnects everybody, or opens it again.
+func (r *Room) SetEnded(ended bool) {
+	r.post(work{call: func() { r.ended = ended }})
+	if ended {
+		r.disconnect(func(*SyncConn) bool { return true }, CloseEnded, "the host ended this room")
+	}
+}

@@ -1,0 +1,484 @@
+package collab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"corun/collab/ycrdt"
+	"corun/collab/yproto"
+	"corun/store"
+)
+
+const (
+	// mailboxSize is how many frames may wait for a room before their senders do.
+	mailboxSize = 256
+	// snapshotEvery is after how many updates a document is stored whole, so that
+	// loading it stays quick.
+	snapshotEvery = 2000
+	// snapshotMin is how many bytes of updates make a snapshot at unloading worth
+	// its room.
+	snapshotMin = 64 << 10
+	// recountBytes is how much may come in between two exact measurements of a
+	// document that seems to be at its limit.
+	recountBytes = 128 << 10
+	// maxAwarenessIDs is for how many Yjs clients one connection may speak.
+	maxAwarenessIDs = 64
+)
+
+// Room is one room's document in memory. Its goroutine, run, owns all that is
+// not said to be otherwise; others reach it by post.
+type Room struct {
+	// Static after newRoom.
+	id     string
+	hub    *Hub
+	inbox  chan work
+	loaded chan struct{} // closed when the first load has ended
+	quit   chan struct{} // closed by stop
+	done   chan struct{} // closed when run has ended
+	once   sync.Once     // of stop
+
+	// Guarded by hub.mu.
+	refs    int
+	idle    *time.Timer // unloads it
+	leaving bool
+
+	loadErr error // written before loaded is closed
+
+	commitMu  sync.Mutex // guards commits
+	commits   []commit
+	committed chan struct{} // holds one token when commits is not empty
+
+	// Owned by run.
+	doc           *ycrdt.Doc // nil after a failed commit, until it is loaded again
+	awareness     *yproto.Awareness
+	conns         map[*SyncConn]struct{}
+	locked, ended bool
+	seq           int64 // of the last update that was applied
+	saved         int64 // of the last that the store has
+	outstanding   int   // updates that the store was given and has not answered for
+	after         []afterCommit
+	size          int // upper bound of the encoded document
+	uncounted     int // bytes that came in since size was measured
+	sinceSnapshot int // updates
+	bytesSince    int // bytes of those
+	snapshots     sync.WaitGroup
+}
+
+// work is what a room is given to do: a frame of a connection, or a call.
+type work struct {
+	conn  *SyncConn
+	frame []byte
+	call  func()
+}
+
+type commit struct {
+	seq int64
+	err error
+}
+
+// afterCommit is done once the store has all up to seq, or has failed.
+type afterCommit struct {
+	seq int64
+	do  func(error)
+}
+
+func newRoom(h *Hub, id string) *Room {
+	return &Room{
+		id: id, hub: h, inbox: make(chan work, mailboxSize),
+		loaded: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
+		committed: make(chan struct{}, 1), conns: make(map[*SyncConn]struct{}), awareness: yproto.NewAwareness(),
+	}
+}
+
+// post hands work to the room; false says that it has ended.
+func (r *Room) post(w work) bool {
+	select {
+	case r.inbox <- w:
+		return true
+	case <-r.done:
+		return false
+	}
+}
+
+// stop ends the room once what it was given is saved.
+func (r *Room) stop() { r.once.Do(func() { close(r.quit) }) }
+
+// run owns the room until it is stopped.
+func (r *Room) run() {
+	defer close(r.done)
+	r.loadErr = r.load()
+	close(r.loaded)
+	if r.loadErr != nil {
+		return
+	}
+	for {
+		select {
+		case w := <-r.inbox:
+			r.handle(w)
+		case <-r.committed:
+			r.takeCommits()
+		case <-r.quit:
+			r.finish()
+			return
+		}
+	}
+}
+
+// finish takes what waits in the mailbox, waits for the store and stores the
+// document whole.
+func (r *Room) finish() {
+	for {
+		select {
+		case w := <-r.inbox:
+			r.handle(w)
+			continue
+		default:
+		}
+		break
+	}
+	for r.outstanding > 0 {
+		<-r.committed
+		r.takeCommits()
+	}
+	for c := range r.conns {
+		c.shut(CloseGoingAway, ErrClosed.Error())
+	}
+	r.snapshots.Wait()
+	if r.doc != nil && !r.ended && r.bytesSince >= snapshotMin {
+		r.saveSnapshot()
+		r.snapshots.Wait()
+	}
+}
+
+// load reads the document from the store.
+func (r *Room) load() error {
+	ctx := context.Background() // the room belongs to no one visitor
+	row, err := r.hub.store.Room(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	stored, err := r.hub.store.LoadDocument(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	doc := ycrdt.New(ycrdt.Options{})
+	if stored.Snapshot != nil {
+		if err := doc.ApplyUpdate(stored.Snapshot); err != nil {
+			return fmt.Errorf("load snapshot of room %s: %w", r.id, err)
+		}
+	}
+	for i, u := range stored.Updates {
+		if err := doc.ApplyUpdate(u); err != nil {
+			return fmt.Errorf("load update %d of room %s: %w", i+1, r.id, err)
+		}
+	}
+	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
+	r.seq, r.saved = stored.LastSeq, stored.LastSeq
+	r.sinceSnapshot, r.bytesSince = len(stored.Updates), stored.SinceSnapshot
+	r.size, r.uncounted = doc.EncodedSize(), 0
+	return nil
+}
+
+// usable loads the document again after the store has failed.
+func (r *Room) usable() error {
+	if r.doc != nil {
+		return nil
+	}
+	if r.outstanding > 0 {
+		return ErrUnavailable
+	}
+	if err := r.load(); err != nil {
+		r.hub.opts.Log.Error("load room again", "room", r.id, "error", err)
+		return ErrUnavailable
+	}
+	return nil
+}
+
+func (r *Room) handle(w work) {
+	if w.call != nil {
+		w.call()
+		return
+	}
+	if !w.conn.joined || r.doc == nil {
+		return // it was disconnected while the frame waited
+	}
+	if err := r.receive(w.conn, w.frame); err != nil {
+		var end *CloseError
+		if !errors.As(err, &end) {
+			end = &CloseError{CloseBadData, err.Error()}
+		}
+		w.conn.shut(end.Code, end.Reason)
+		r.leave(w.conn)
+	}
+}
+
+// receive handles one frame. Its error closes the connection.
+func (r *Room) receive(c *SyncConn, frame []byte) error {
+	m, err := yproto.Decode(frame)
+	if err != nil {
+		return err
+	}
+	switch m.Kind {
+	case yproto.SyncStep1:
+		// Encoded now, sent when all in it is saved; what comes later follows.
+		state, err := r.doc.EncodeStateAsUpdate(m.Payload)
+		if err != nil {
+			return err
+		}
+		reply := yproto.AppendSync(make([]byte, 0, len(state)+16), yproto.SyncStep2, state)
+		r.fence(func(err error) {
+			if err == nil {
+				c.send(reply)
+			}
+		})
+	case yproto.SyncStep2, yproto.SyncUpdate:
+		return r.update(c, m, frame)
+	case yproto.AwarenessState:
+		return r.aware(c, m.Payload)
+	case yproto.QueryAwareness:
+		c.send(yproto.AppendAwareness(nil, yproto.EncodeAwareness(r.awareness.All())))
+	}
+	return nil
+}
+
+// update takes in an edit: checks, applies, stores, and shows it to the others
+// once it is stored.
+func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
+	if len(m.Payload) == 0 {
+		return &CloseError{CloseBadData, "an update is empty"}
+	}
+	if string(m.Payload) == "\x00\x00" {
+		return nil // nothing changed; stock clients answer so when they are in step
+	}
+	switch {
+	case c.peer.Role == store.RoleViewer:
+		c.send(yproto.AppendDenied(nil, "permission denied"))
+		return nil
+	case r.locked:
+		c.send(yproto.AppendDenied(nil, "permission denied: the room is locked"))
+		return nil
+	case m.Payload[0] != 0 && r.full(len(m.Payload)): // only deletions: always welcome
+		c.send(yproto.AppendDenied(nil, fmt.Sprintf("permission denied: the document is full (%d bytes at most)", MaxDocumentBytes)))
+		return nil
+	}
+	before := r.doc.Changes()
+	if err := r.doc.ApplyUpdate(m.Payload); err != nil {
+		if errors.Is(err, ycrdt.ErrPendingLimit) {
+			c.send(yproto.AppendDenied(nil, "permission denied: "+err.Error()))
+			return nil
+		}
+		return err
+	}
+	if r.doc.Changes() == before {
+		return nil // known already
+	}
+	if m.Payload[0] == 0 {
+		r.uncounted = recountBytes // it may have become smaller: measure when it matters
+	}
+	out := frame // the very bytes that came
+	if m.Kind == yproto.SyncStep2 {
+		out = yproto.AppendSync(make([]byte, 0, len(m.Payload)+16), yproto.SyncUpdate, m.Payload)
+	}
+	r.save(m.Payload, authorOf(c), func(err error) {
+		if err == nil {
+			r.broadcast(out, c)
+		}
+	})
+	return nil
+}
+
+func authorOf(c *SyncConn) string { return string(c.peer.Role) }
+
+// full tells whether n more bytes would make the document too large. The bound
+// grows with all that comes in; only when it is reached the document is measured.
+func (r *Room) full(n int) bool {
+	if r.size+n <= MaxDocumentBytes {
+		return false
+	}
+	if r.uncounted >= recountBytes {
+		r.size, r.uncounted = r.doc.EncodedSize(), 0
+	}
+	return r.size+n > MaxDocumentBytes
+}
+
+// save gives an update that was applied to the store; then is called when it is
+// durable.
+func (r *Room) save(data []byte, author string, then func(error)) {
+	r.seq++
+	r.size += len(data)
+	r.uncounted += len(data)
+	r.sinceSnapshot++
+	r.bytesSince += len(data)
+	seq := r.seq
+	r.outstanding++
+	r.after = append(r.after, afterCommit{seq, then})
+	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data}, func(err error) {
+		r.commitMu.Lock()
+		r.commits = append(r.commits, commit{seq, err})
+		r.commitMu.Unlock()
+		select {
+		case r.committed <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// fence calls do when all that the document now holds is stored, or at once if
+// it is.
+func (r *Room) fence(do func(error)) {
+	if r.saved == r.seq {
+		do(nil)
+		return
+	}
+	r.after = append(r.after, afterCommit{r.seq, do})
+}
+
+func (r *Room) takeCommits() {
+	r.commitMu.Lock()
+	commits := r.commits
+	r.commits = nil
+	r.commitMu.Unlock()
+	for _, c := range commits {
+		r.outstanding--
+		switch {
+		case r.doc == nil: // an earlier one failed; this one's outcome changes nothing
+		case c.err != nil:
+			r.fail(c.err)
+		default:
+			r.saved = c.seq
+			for len(r.after) > 0 && r.after[0].seq <= c.seq {
+				do := r.after[0].do
+				r.after[0] = afterCommit{}
+				r.after = r.after[1:]
+				do(nil)
+			}
+		}
+	}
+	if r.doc == nil || len(commits) == 0 {
+		return
+	}
+	r.hub.opts.OnSaved(r.id)
+	if r.sinceSnapshot >= snapshotEvery && r.saved == r.seq {
+		r.saveSnapshot()
+	}
+}
+
+// fail throws away a document that is ahead of what could be saved. The clients
+// still hold their edits: they connect again and bring them.
+func (r *Room) fail(err error) {
+	r.hub.opts.Log.Error("edits could not be saved", "room", r.id, "error", err)
+	r.doc = nil
+	for c := range r.conns {
+		c.shut(CloseTryAgain, "the server could not save an edit: connect again, what you typed is kept in your editor")
+		c.joined = false
+	}
+	clear(r.conns)
+	r.awareness = yproto.NewAwareness()
+	after := r.after
+	r.after = nil
+	for _, a := range after {
+		a.do(ErrUnavailable)
+	}
+}
+
+// saveSnapshot stores the document whole, in the background. Everything in it is
+// saved.
+func (r *Room) saveSnapshot() {
+	data, err := r.doc.EncodeStateAsUpdate(nil)
+	if err != nil {
+		return // only a state vector can be wrong
+	}
+	seq := r.saved
+	r.sinceSnapshot, r.bytesSince = 0, 0
+	r.snapshots.Add(1)
+	go func() {
+		defer r.snapshots.Done()
+		if err := r.hub.store.SaveSnapshot(context.Background(), r.id, seq, data); err != nil {
+			r.hub.opts.Log.Error("store snapshot", "room", r.id, "error", err)
+		}
+	}()
+}
+
+func (r *Room) broadcast(frame []byte, except *SyncConn) {
+	for c := range r.conns {
+		if c != except {
+			c.send(frame)
+		}
+	}
+}
+
+// aware takes in what a client says of itself and passes on what is news.
+func (r *Room) aware(c *SyncConn, payload []byte) error {
+	if len(payload) > MaxAwarenessBytes {
+		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", len(payload), MaxAwarenessBytes)}
+	}
+	changes, err := yproto.DecodeAwareness(payload)
+	if err != nil {
+		return err
+	}
+	mine := changes[:0]
+	for _, ch := range changes {
+		if !c.clients[ch.Client] {
+			if len(c.clients) >= maxAwarenessIDs {
+				continue
+			}
+			c.clients[ch.Client] = true
+		}
+		mine = append(mine, ch)
+	}
+	if news := r.awareness.Apply(mine); len(news) > 0 {
+		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(news)), c)
+	}
+	return nil
+}
+
+// join admits a connection and tells it where the document stands.
+func (r *Room) join(c *SyncConn) error {
+	if err := r.usable(); err != nil {
+		return err
+	}
+	if r.ended {
+		return &CloseError{CloseEnded, "the host ended this room"}
+	}
+	if len(r.conns) >= MaxParticipants {
+		return ErrRoomFull
+	}
+	r.conns[c] = struct{}{}
+	c.joined = true
+	step1 := yproto.AppendSync(nil, yproto.SyncStep1, r.doc.StateVector())
+	r.fence(func(err error) {
+		if err == nil {
+			c.send(step1)
+		}
+	})
+	if all := r.awareness.All(); len(all) > 0 {
+		c.send(yproto.AppendAwareness(nil, yproto.EncodeAwareness(all)))
+	}
+	return nil
+}
+
+// leave takes a connection out and tells the others that those it spoke for are
+// gone, unless they have come back by another.
+func (r *Room) leave(c *SyncConn) {
+	if !c.joined {
+		return
+	}
+	c.joined = false
+	delete(r.conns, c)
+	var gone []uint64
+	for id := range c.clients {
+		elsewhere := false
+		for other := range r.conns {
+			elsewhere = elsewhere || other.clients[id]
+		}
+		if !elsewhere {
+			gone = append(gone, id)
+		}
+	}
+	if changes := r.awareness.Remove(gone); len(changes) > 0 {
+		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(changes)), nil)
+	}
+}
