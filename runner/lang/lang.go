@@ -106,6 +106,21 @@ func (s *Set) add(p *Profile) error {
 // All gives the languages by name.
 func (s *Set) All() []*Profile { return s.profiles }
 
+// Select gives the set of those languages that keep wants, asked in order.
+func (s *Set) Select(keep func(*Profile) bool) *Set {
+	chosen := &Set{names: make(map[string]*Profile)}
+	for _, p := range s.profiles {
+		if !keep(p) {
+			continue
+		}
+		chosen.profiles = append(chosen.profiles, p)
+		for _, name := range append([]string{p.Name}, p.Aliases...) {
+			chosen.names[name] = p
+		}
+	}
+	return chosen
+}
+
 // Find gives a language by its name or an alias, in any case.
 func (s *Set) Find(name string) (*Profile, bool) {
 	p, ok := s.names[strings.ToLower(name)]

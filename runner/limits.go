@@ -1,0 +1,136 @@
+package runner
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"corun/runner/sandbox"
+)
+
+// Limits bound one run. The box's are the kernel's to keep, the others are kept
+// from outside by the goroutine that supervises the run.
+type Limits struct {
+	// Box is what the cgroup, the mounts and the rlimits of the box enforce.
+	Box sandbox.Limits
+	// CPUTime is by the cgroup's accounting, all processes together.
+	CPUTime time.Duration
+	// WallPipes is for runs without a terminal, from exec to the end.
+	WallPipes time.Duration
+	// WallTerminal is for runs with one, in which people take their time.
+	WallTerminal time.Duration
+	// Idle ends a run with a terminal in which nobody typed and nothing was
+	// printed for so long.
+	Idle time.Duration
+	// OutputBytes is how much is kept, all streams together; the run ends when
+	// the program prints more.
+	OutputBytes int64
+	// OutputRate is how many bytes a second are taken from the program, which
+	// waits while it prints faster.
+	OutputRate int64
+	// SourceBytes and SourceFiles bound the snapshot that is run.
+	SourceBytes int64
+	SourceFiles int
+}
+
+// DefaultLimits are those of CONTRACT.md §6.
+func DefaultLimits() Limits {
+	return Limits{
+		Box:          sandbox.DefaultLimits(),
+		CPUTime:      10 * time.Second,
+		WallPipes:    10 * time.Second,
+		WallTerminal: 10 * time.Minute,
+		Idle:         2 * time.Minute,
+		OutputBytes:  8 << 20,
+		OutputRate:   16 << 20,
+		SourceBytes:  4 << 20,
+		SourceFiles:  200,
+	}
+}
+
+// Lower are limits that a request asks for; zero leaves the operator's. A value
+// above the operator's is refused.
+type Lower struct {
+	CPUTime     time.Duration
+	Wall        time.Duration
+	MemoryBytes int64
+	Processes   int
+	OutputBytes int64
+}
+
+// minMemoryBytes is the least memory a request may ask for: below it not even
+// the box itself can be built.
+const minMemoryBytes = 16 << 20
+
+// lowered gives l with what a request asks for.
+func (l Limits) lowered(by *Lower) (Limits, error) {
+	if by == nil {
+		return l, nil
+	}
+	wallMost := max(l.WallPipes, l.WallTerminal)
+	for _, c := range []struct {
+		field              string
+		asked, least, most int64
+		words              func(int64) string
+	}{
+		{"limits.cpu_time", int64(by.CPUTime), 1, int64(l.CPUTime), durationWords},
+		{"limits.wall_time", int64(by.Wall), 1, int64(wallMost), durationWords},
+		{"limits.memory", by.MemoryBytes, minMemoryBytes, l.Box.MemoryBytes, byteWords},
+		{"limits.processes", int64(by.Processes), 1, int64(l.Box.Processes), countWords},
+		{"limits.output", by.OutputBytes, 1, l.OutputBytes, byteWords},
+	} {
+		if c.asked != 0 && (c.asked < c.least || c.asked > c.most) {
+			return l, &InputError{c.field, fmt.Sprintf("%s is not possible: a run can lower this limit to %s at the least, and %s is the most here",
+				c.words(c.asked), c.words(c.least), c.words(c.most))}
+		}
+	}
+	l.CPUTime = lower(l.CPUTime, by.CPUTime)
+	l.WallPipes = lower(l.WallPipes, by.Wall)
+	l.WallTerminal = lower(l.WallTerminal, by.Wall)
+	l.Idle = lower(l.Idle, by.Wall)
+	l.Box.MemoryBytes = lower(l.Box.MemoryBytes, by.MemoryBytes)
+	l.Box.Processes = lower(l.Box.Processes, by.Processes)
+	l.OutputBytes = lower(l.OutputBytes, by.OutputBytes)
+	return l, nil
+}
+
+func lower[N int | int64 | time.Duration](limit, asked N) N {
+	if asked > 0 && asked < limit {
+		return asked
+	}
+	return limit
+}
+
+// wall gives the wall clock of a mode.
+func (l Limits) wall(mode string) time.Duration {
+	if mode == ModeTerminal {
+		return l.WallTerminal
+	}
+	return l.WallPipes
+}
+
+// byteWords writes a count of bytes as people do: "256 MiB".
+func byteWords(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(n), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	return strconv.FormatFloat(math.Round(value*10)/10, 'f', -1, 64) + " " + units[unit]
+}
+
+// durationWords writes a duration as people do: "10 s", "2 min".
+func durationWords(ns int64) string {
+	d := time.Duration(ns)
+	switch {
+	case d >= time.Minute && d%time.Minute == 0:
+		return strconv.FormatInt(int64(d/time.Minute), 10) + " min"
+	case d >= time.Second:
+		return strings.TrimSuffix(strconv.FormatFloat(d.Seconds(), 'f', 1, 64), ".0") + " s"
+	}
+	return strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10) + " ms"
+}
+
+func countWords(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,137 @@
+package runner
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func come(t *ticket) bool {
+	select {
+	case <-t.turn:
+		return true
+	default:
+		return false
+	}
+}
+
+func moved(t *ticket) bool {
+	select {
+	case <-t.moved:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestQueue(t *testing.T) {
+	q := newQueue(2, 3)
+	var tickets []*ticket
+	for range 5 {
+		next, ok := q.enter()
+		if !ok {
+			t.Fatal("refused while there is room")
+		}
+		tickets = append(tickets, next)
+	}
+	if _, ok := q.enter(); ok {
+		t.Fatal("a sixth got in")
+	}
+	for i, want := range []bool{true, true, false, false, false} {
+		if come(tickets[i]) != want {
+			t.Errorf("ticket %d: turn %v", i, !want)
+		}
+	}
+	for i, want := range map[int]int{2: 0, 3: 1, 4: 2} {
+		if got := q.position(tickets[i]); got != want {
+			t.Errorf("ticket %d is at %d, want %d", i, got, want)
+		}
+	}
+
+	q.leave(tickets[3]) // out of the middle
+	if moved(tickets[2]) || !moved(tickets[4]) {
+		t.Error("those behind, and only those, must be told that they moved")
+	}
+	q.leave(tickets[0])
+	if !come(tickets[2]) || come(tickets[4]) {
+		t.Error("the first in the queue must be next")
+	}
+	if !moved(tickets[4]) || q.position(tickets[4]) != 0 {
+		t.Error("the last has moved to the front")
+	}
+	for _, i := range []int{1, 2, 4} {
+		q.leave(tickets[i])
+	}
+	if q.free != 2 || q.length() != 0 {
+		t.Errorf("%d free and %d waiting at the end", q.free, q.length())
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	now := time.Unix(0, 0)
+	q := newQuotas(Quotas{ActivePerParticipant: 2, PerMinute: 3, PerMinuteIP: 4}, func() time.Time { return now })
+	ann, ben := starter{"room", "ann"}, starter{"room", "ben"}
+	take := func(who starter, ip string) *LimitError {
+		t.Helper()
+		err := q.take(who, ip)
+		var limit *LimitError
+		if err != nil && !errors.As(err, &limit) {
+			t.Fatalf("got %v, want a LimitError", err)
+		}
+		return limit
+	}
+	for range 2 {
+		if err := take(ann, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if take(ann, "1") == nil {
+		t.Error("a third run at once was let in")
+	}
+	if err := take(starter{"elsewhere", "ann"}, "9"); err != nil {
+		t.Errorf("the same id in another room is somebody else: %v", err)
+	}
+	q.release(ann)
+	if err := take(ann, "1"); err != nil {
+		t.Errorf("a refused one was counted: %v", err)
+	}
+	q.release(ann)
+	limit := take(ann, "1")
+	if limit == nil {
+		t.Fatal("a fourth run in a minute was let in")
+	}
+	if limit.RetryAfter != 20*time.Second || limit.Global {
+		t.Errorf("retry after %v, want 20 s, the caller's own", limit.RetryAfter)
+	}
+
+	if err := take(ben, "1"); err != nil {
+		t.Fatal(err)
+	}
+	if limit = take(ben, "1"); limit == nil || limit.RetryAfter != 15*time.Second {
+		t.Errorf("got %+v, want the address refused for 15 s", limit)
+	}
+	if err := take(ben, "2"); err != nil {
+		t.Errorf("another address is not concerned: %v", err)
+	}
+	now = now.Add(20 * time.Second)
+	if err := take(ann, "1"); err != nil {
+		t.Errorf("after the time that was named: %v", err)
+	}
+}
+
+// What is remembered of people who have gone must not grow for ever.
+func TestQuotasForget(t *testing.T) {
+	now := time.Unix(0, 0)
+	q := newQuotas(DefaultQuotas(), func() time.Time { return now })
+	for i := range 10 * sweepAbove {
+		who := starter{"room", string(rune(i + 0x1000))}
+		if err := q.take(who, who.by); err != nil {
+			t.Fatal(err)
+		}
+		q.release(who)
+		now = now.Add(time.Second)
+	}
+	if len(q.people) > sweepAbove+100 || len(q.ips) > sweepAbove+100 || len(q.active) != 0 {
+		t.Errorf("%d people, %d addresses and %d active are remembered", len(q.people), len(q.ips), len(q.active))
+	}
+}

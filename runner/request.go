@@ -1,0 +1,262 @@
+package runner
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"corun/runner/lang"
+	"corun/runner/sandbox"
+	"corun/store"
+)
+
+// Modes of a run.
+const (
+	// ModeTerminal gives the program a terminal of its own.
+	ModeTerminal = "terminal"
+	// ModePipes keeps stdout and stderr apart.
+	ModePipes = "pipes"
+)
+
+const (
+	maxPathBytes  = 255
+	maxArgs       = 128
+	maxArgBytes   = 64 << 10 // all together
+	maxStdinBytes = 1 << 20
+	maxTermSide   = 1000
+	defaultCols   = 80
+	defaultRows   = 24
+)
+
+// Request asks for a run.
+type Request struct {
+	Room   string
+	By     string // id of the participant who starts it
+	ByName string
+	IP     string // where the request came from, for the quotas
+
+	Language string // name or alias
+	// Entry is the path of the file to run. Without it the runner chooses:
+	// DefaultEntry, the language's usual one, the first of the language.
+	Entry        string
+	DefaultEntry string
+	Args         []string
+	// Mode is ModeTerminal or ModePipes; without it, a terminal unless Stdin is
+	// given.
+	Mode string
+	// Stdin is typed for the program. With pipes it is the whole input;
+	// without it, and in a terminal, input comes from Run.Stdin.
+	Stdin      *string
+	Cols, Rows int // of the terminal; 0 for the usual size
+	Files      []File
+	Limits     *Lower
+
+	// StateVector and DocSeq say which state of the document Files is. They are
+	// kept with the run.
+	StateVector []byte
+	DocSeq      int64
+
+	// Events is told what becomes of the run, in order, by one goroutine; the
+	// last is EventExited, always. It must not block for long: the program
+	// waits meanwhile. It is not called when Start fails.
+	Events func(Event)
+}
+
+// File is one file of the snapshot that is run.
+type File struct {
+	Path    string // relative, with slashes
+	Content string
+}
+
+// InputError refuses a request that cannot be right. Field is its JSON name.
+type InputError struct {
+	Field  string
+	Detail string // what was wrong and what would be right
+}
+
+func (e *InputError) Error() string { return e.Field + ": " + e.Detail }
+
+// LimitError refuses a request that may be right later.
+type LimitError struct {
+	Detail     string
+	RetryAfter time.Duration
+	Global     bool // the server is full; otherwise the caller's own quota is
+}
+
+func (e *LimitError) Error() string { return e.Detail }
+
+// job is a request that was found good, with everything worked out.
+type job struct {
+	Request
+	profile *lang.Profile
+	limits  Limits
+}
+
+// prepare checks a request and works out what it left open.
+func prepare(req Request, langs *lang.Set, limits Limits) (*job, error) {
+	p, ok := langs.Find(req.Language)
+	if !ok {
+		return nil, unknownLanguage(req.Language, langs)
+	}
+	switch req.Mode {
+	case ModeTerminal, ModePipes:
+	case "":
+		req.Mode = ModeTerminal
+		if req.Stdin != nil {
+			req.Mode = ModePipes
+		}
+	default:
+		return nil, &InputError{"mode", fmt.Sprintf("mode is %q: use terminal or pipes", req.Mode)}
+	}
+	if err := checkFiles(req.Files, limits); err != nil {
+		return nil, err
+	}
+	if err := chooseEntry(&req, p); err != nil {
+		return nil, err
+	}
+	if err := checkArgs(req.Args); err != nil {
+		return nil, err
+	}
+	if req.Stdin != nil && len(*req.Stdin) > maxStdinBytes {
+		return nil, &InputError{"stdin", fmt.Sprintf("it is %s: %s is the most", byteWords(int64(len(*req.Stdin))), byteWords(maxStdinBytes))}
+	}
+	if req.Cols == 0 && req.Rows == 0 {
+		req.Cols, req.Rows = defaultCols, defaultRows
+	}
+	if _, err := terminalSize(req.Cols, req.Rows); err != nil {
+		return nil, err
+	}
+	lowered, err := limits.lowered(req.Limits)
+	if err != nil {
+		return nil, err
+	}
+	return &job{Request: req, profile: p, limits: lowered}, nil
+}
+
+func unknownLanguage(name string, langs *lang.Set) *InputError {
+	var names []string
+	for _, p := range langs.All() {
+		names = append(names, p.Name)
+	}
+	if name == "" {
+		return &InputError{"language", "it is missing: use one of " + strings.Join(names, ", ")}
+	}
+	return &InputError{"language", fmt.Sprintf("there is no language %q here: use one of %s", name, strings.Join(names, ", "))}
+}
+
+func chooseEntry(req *Request, p *lang.Profile) error {
+	paths := make([]string, len(req.Files))
+	for i, f := range req.Files {
+		paths[i] = f.Path
+		if f.Path == req.Entry {
+			return nil
+		}
+	}
+	if req.Entry != "" {
+		return &InputError{"entry", fmt.Sprintf("there is no file %q: use the path of one of the files", req.Entry)}
+	}
+	if req.Entry = p.ChooseEntry(paths, req.DefaultEntry); req.Entry == "" {
+		return &InputError{"entry", fmt.Sprintf("none of the files is of the language %s: name one %s, or say which file to run", p.Name, p.Entry)}
+	}
+	return nil
+}
+
+// checkFiles checks a snapshot as strictly as the room does that it comes from:
+// nothing else stands between a path and the box's file system.
+func checkFiles(files []File, limits Limits) error {
+	if len(files) == 0 {
+		return &InputError{"files", "there is none: give at least the program"}
+	}
+	if len(files) > limits.SourceFiles {
+		return &InputError{"files", fmt.Sprintf("there are %d: %d is the most", len(files), limits.SourceFiles)}
+	}
+	var bytes int64
+	seen := make(map[string]bool, len(files))
+	for _, f := range files {
+		if err := checkPath(f.Path); err != nil {
+			return err
+		}
+		if seen[f.Path] {
+			return &InputError{"files", fmt.Sprintf("two files have the path %q: give each its own", f.Path)}
+		}
+		seen[f.Path] = true
+		bytes += int64(len(f.Content))
+	}
+	for _, f := range files {
+		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
+			if seen[dir] {
+				return &InputError{"files", fmt.Sprintf("%q is a file, so %q cannot lie in it: rename one of them", dir, f.Path)}
+			}
+		}
+	}
+	if bytes > limits.SourceBytes {
+		return &InputError{"files", fmt.Sprintf("they are %s together: %s is the most", byteWords(bytes), byteWords(limits.SourceBytes))}
+	}
+	return nil
+}
+
+func checkPath(p string) error {
+	if len(p) > maxPathBytes || !utf8.ValidString(p) || !fs.ValidPath(p) || p == "." || strings.ContainsFunc(p, unicode.IsControl) {
+		return &InputError{"files", fmt.Sprintf("the path %.300q cannot be used: it must be relative, with / between its parts, at most %d bytes, and without .. or control characters", p, maxPathBytes)}
+	}
+	return nil
+}
+
+func checkArgs(args []string) error {
+	bytes := 0
+	for _, a := range args {
+		bytes += len(a) + 1
+		if strings.ContainsRune(a, 0) {
+			return &InputError{"args", "an argument cannot hold a NUL character"}
+		}
+	}
+	if len(args) > maxArgs || bytes > maxArgBytes {
+		return &InputError{"args", fmt.Sprintf("there are %d with %s: %d with %s is the most", len(args), byteWords(int64(bytes)), maxArgs, byteWords(maxArgBytes))}
+	}
+	return nil
+}
+
+func terminalSize(cols, rows int) (sandbox.Size, error) {
+	for _, side := range []struct {
+		field string
+		n     int
+	}{{"cols", cols}, {"rows", rows}} {
+		if side.n < 1 || side.n > maxTermSide {
+			return sandbox.Size{}, &InputError{side.field, fmt.Sprintf("it is %d: use a number from 1 to %d", side.n, maxTermSide)}
+		}
+	}
+	return sandbox.Size{Cols: uint16(cols), Rows: uint16(rows)}, nil
+}
+
+// command is what the box executes.
+func (j *job) command(size sandbox.Size) sandbox.Command {
+	c := sandbox.Command{
+		Args: j.profile.Command(j.Entry, j.Args),
+		Env:  environment(j.profile.Env, j.Mode),
+		Dir:  homeDir,
+	}
+	for _, f := range j.Files {
+		c.Files = append(c.Files, sandbox.File{Path: f.Path, Content: []byte(f.Content), Mode: 0o644})
+	}
+	if j.Mode == ModeTerminal {
+		c.Terminal = &size
+	}
+	return c
+}
+
+// record is the run's row before it began.
+func (j *job) record(now time.Time) store.Run {
+	args := j.Args
+	if args == nil {
+		args = []string{}
+	}
+	return store.Run{
+		Room: j.Room, Language: j.profile.Name, Entry: j.Entry, Args: args, Mode: j.Mode,
+		State: store.RunQueued, StartedBy: j.By, StartedByName: j.ByName,
+		CreatedAt: now.UTC(), StateVector: j.StateVector, DocSeq: j.DocSeq,
+	}
+}

@@ -1,0 +1,373 @@
+// Package runner runs programs: it accepts a snapshot of files, gives it to a
+// box that was ready before anyone asked, streams what the program prints, lets
+// people type into it, and says how it ended.
+//
+// The web package calls it; it knows nothing of rooms but their ids, and is
+// told of a run's life by a callback. What always holds:
+//
+//   - User code runs in a box (package sandbox), or not at all.
+//   - One goroutine supervises each run and alone reports what becomes of it,
+//     in order; a change of state is in the store before it is reported. Every
+//     run that was accepted ends with exactly one verdict.
+//   - A room has at most one active run, and the runs of a room are reported
+//     one after another.
+//   - A box serves one run. It is destroyed before its place is given to the
+//     next one.
+//   - Every queue between the program and the people is bounded: a program that
+//     prints too fast waits, people who type too fast are refused.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"corun/runner/image"
+	"corun/runner/lang"
+	"corun/runner/sandbox"
+	profiles "corun/sandbox-profiles"
+	"corun/store"
+)
+
+var (
+	// ErrRunActive says that the room has a run that has not ended.
+	ErrRunActive = errors.New("a run is active in this room")
+	// ErrClosed says that the runner takes no more runs.
+	ErrClosed = errors.New("the runner is closed")
+)
+
+// Config says what a runner works with. Launcher and Image are needed.
+type Config struct {
+	// Store keeps runs and their output. Without one only Exec works.
+	Store    *store.Store
+	Launcher *sandbox.Launcher
+	Image    image.Image
+	// PoolSize is how many boxes are kept ready; 0 chooses by memory.
+	PoolSize int
+	// MaxRunning is how many programs run at once; 0 chooses by processors and
+	// memory. MaxQueued is how many more may wait; 0 means 256.
+	MaxRunning, MaxQueued int
+	Limits                *Limits          // nil for DefaultLimits
+	Quotas                *Quotas          // nil for DefaultQuotas
+	Log                   *slog.Logger     // nil for slog.Default
+	Now                   func() time.Time // nil for time.Now; quotas and rows, not the clocks of runs
+}
+
+const (
+	defaultQueued = 256
+	// queueRetry is when to try again while the queue is full.
+	queueRetry = 10 * time.Second
+	// storeWithin bounds one write to the store.
+	storeWithin = 10 * time.Second
+)
+
+// Runner runs programs. It is safe for concurrent use.
+type Runner struct {
+	// Static after Open.
+	store     *store.Store
+	launcher  *sandbox.Launcher
+	image     image.Image
+	filter    []byte // the compiled seccomp program
+	limits    Limits
+	langs     *lang.Set // those that work here
+	languages []Language
+	quotas    *quotas
+	queue     *queue
+	pool      *pool
+	log       *slog.Logger
+	now       func() time.Time
+	ctx       context.Context // ends when Close begins
+	cancel    context.CancelFunc
+
+	running atomic.Int64
+	active  sync.WaitGroup // runs not yet over, with their boxes
+
+	mu     sync.Mutex // guards below
+	closed bool
+	rooms  map[string]*roomRuns
+}
+
+// roomRuns is what a room has going. It is forgotten when nothing is.
+type roomRuns struct {
+	active *Run // nil when the room may start one
+	// last is the run accepted last. Its end may be yet to be reported when
+	// active is nil already.
+	last *Run
+}
+
+// Open starts a runner: boxes are built, and each language is tried in one. It
+// fails if no box can be built or no language works.
+func Open(ctx context.Context, cfg Config) (_ *Runner, err error) {
+	r := &Runner{
+		store: cfg.Store, launcher: cfg.Launcher, image: cfg.Image, limits: DefaultLimits(),
+		log: cfg.Log, now: cfg.Now, rooms: make(map[string]*roomRuns),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if cfg.Limits != nil {
+		r.limits = *cfg.Limits
+	}
+	if r.log == nil {
+		r.log = slog.Default()
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	limits := DefaultQuotas()
+	if cfg.Quotas != nil {
+		limits = *cfg.Quotas
+	}
+	r.quotas = newQuotas(limits, r.now)
+	r.queue = newQueue(positive(cfg.MaxRunning, defaultRunning(r.limits.Box.MemoryBytes)), positive(cfg.MaxQueued, defaultQueued))
+	if r.filter, err = compileFilter(); err != nil {
+		r.cancel()
+		return nil, err
+	}
+	r.pool = openPool(positive(cfg.PoolSize, defaultPool()), func(ctx context.Context) (*sandbox.Box, error) {
+		return r.buildBox(ctx, r.limits.Box)
+	}, r.log)
+	defer func() {
+		if err != nil {
+			r.cancel()
+			err = errors.Join(err, r.pool.close())
+		}
+	}()
+	all, err := profileSet()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.tryLanguages(ctx, all); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func positive(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// defaultRunning lets programs have three quarters of the memory if they all
+// take what they may, and at most 16 to a processor: most wait for people.
+func defaultRunning(box int64) int {
+	byMemory := machineMemory() / 4 * 3 / max(box, 1)
+	return int(min(max(byMemory, 2), int64(16*runtime.NumCPU())))
+}
+
+// defaultPool keeps a ready box for every GiB of memory, from 2 to 16: one that
+// waits takes little, and more than that nobody asks for at once.
+func defaultPool() int { return int(min(max(machineMemory()>>30, 2), 16)) }
+
+// machineMemory is in bytes, 2 GiB where the kernel does not say.
+func machineMemory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 2 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}
+
+func compileFilter() ([]byte, error) {
+	oci, err := fs.ReadFile(profiles.FS, "seccomp/default.json")
+	if err != nil {
+		return nil, fmt.Errorf("read seccomp profile: %w", err)
+	}
+	filter, err := sandbox.CompileSeccomp(oci)
+	if err != nil {
+		return nil, fmt.Errorf("compile seccomp profile: %w", err)
+	}
+	return filter, nil
+}
+
+func (r *Runner) buildBox(ctx context.Context, limits sandbox.Limits) (*sandbox.Box, error) {
+	box, err := r.launcher.Build(ctx, sandbox.Spec{
+		Rootfs: r.image.Rootfs, Seccomp: r.filter, Limits: limits, Hostname: boxHostname,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build box: %w", err)
+	}
+	return box, nil
+}
+
+// takeBox gives a box with the limits: a ready one if it has the usual ones.
+func (r *Runner) takeBox(ctx context.Context, limits sandbox.Limits) (*sandbox.Box, error) {
+	if limits == r.limits.Box {
+		return r.pool.take(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, buildWithin)
+	defer cancel()
+	return r.buildBox(ctx, limits)
+}
+
+// Start accepts a run, or says why not: *InputError, *LimitError, ErrRunActive,
+// ErrClosed, or what the store said. ctx is for the acceptance alone.
+func (r *Runner) Start(ctx context.Context, req Request) (*Run, error) {
+	accepted := time.Now()
+	if r.store == nil {
+		return nil, errors.New("start run: this runner has no store")
+	}
+	j, err := prepare(req, r.langs, r.limits)
+	if err != nil {
+		return nil, err
+	}
+	run := newRun(r, j, accepted)
+	if err := r.admit(run); err != nil {
+		return nil, err
+	}
+	run.kept = true
+	if err := r.quotas.take(run.starter(), req.IP); err != nil {
+		r.abandon(run)
+		return nil, err
+	}
+	place, err := r.enterQueue()
+	if err == nil {
+		if err = r.store.CreateRun(ctx, &run.row); err == nil {
+			go run.supervise(place)
+			return run, nil
+		}
+		r.queue.leave(place)
+		err = fmt.Errorf("start run: %w", err)
+	}
+	r.quotas.release(run.starter())
+	r.abandon(run)
+	return nil, err
+}
+
+// abandon takes back an admission of which nothing was reported.
+func (r *Runner) abandon(run *Run) {
+	r.vacate(run)
+	if run.former != nil {
+		<-run.former // so that the room's next run does not overtake it
+	}
+	close(run.announced)
+	r.retire(run)
+}
+
+// admit makes run its room's active one.
+func (r *Runner) admit(run *Run) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	room := r.rooms[run.job.Room]
+	if room == nil {
+		room = new(roomRuns)
+		r.rooms[run.job.Room] = room
+	}
+	if room.active != nil {
+		return ErrRunActive
+	}
+	if room.last != nil {
+		run.former = room.last.announced
+	}
+	room.active, room.last = run, run
+	r.active.Add(1)
+	return nil
+}
+
+// enterQueue gives a place among the runs.
+func (r *Runner) enterQueue() (*ticket, error) {
+	ticket, ok := r.queue.enter()
+	if !ok {
+		return nil, &LimitError{
+			Detail:     fmt.Sprintf("the server is full: %d runs wait already", r.queue.length()),
+			RetryAfter: queueRetry, Global: true,
+		}
+	}
+	return ticket, nil
+}
+
+// vacate lets the run's room start the next one.
+func (r *Runner) vacate(run *Run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if room := r.rooms[run.job.Room]; room != nil && room.active == run {
+		room.active = nil
+	}
+}
+
+// retire forgets a run of which nothing is left to report or to clean up.
+func (r *Runner) retire(run *Run) {
+	r.mu.Lock()
+	if room := r.rooms[run.job.Room]; room != nil && room.active == nil && room.last == run {
+		delete(r.rooms, run.job.Room)
+	}
+	r.mu.Unlock()
+	close(run.done)
+	r.active.Done()
+}
+
+// Active gives the room's run that has not ended, or nil.
+func (r *Runner) Active(room string) *Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if runs := r.rooms[room]; runs != nil {
+		return runs.active
+	}
+	return nil
+}
+
+// Stats are counts for metrics.
+type Stats struct {
+	Running   int   // programs that execute
+	Queued    int   // runs that wait for their turn
+	Ready     int   // boxes that wait for a run
+	Cold      int64 // boxes built while somebody waited, since the start
+	Leftovers int   // processes, mounts and cgroups of boxes that are gone; must be zero
+}
+
+// Stats counts what goes on now.
+func (r *Runner) Stats() Stats {
+	ready, cold, _ := r.pool.state()
+	s := Stats{Running: int(r.running.Load()), Queued: r.queue.length(), Ready: ready, Cold: cold}
+	left, err := r.launcher.Leftovers()
+	if err != nil {
+		r.log.Error("count leftovers of boxes", "error", err)
+		return s
+	}
+	s.Leftovers = left.Total()
+	return s
+}
+
+// Ready tells whether runs can be started, or why not. A pool that is empty
+// for the moment is no reason: a box is built at once then.
+func (r *Runner) Ready() (ok bool, why string) {
+	if r.ctx.Err() != nil {
+		return false, "the runner is closing"
+	}
+	if ready, _, failure := r.pool.state(); ready == 0 && failure != nil {
+		return false, fmt.Sprintf("no box is ready: %v", failure)
+	}
+	return true, ""
+}
+
+// Close ends every run as lost, with its output kept, and destroys all boxes.
+// It returns when nothing is left, or with an error when ctx ends before. The
+// launcher and the store are the caller's to close after it.
+func (r *Runner) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	over := make(chan error, 1)
+	go func() {
+		r.active.Wait()
+		over <- r.pool.close()
+	}()
+	select {
+	case err := <-over:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("close runner: runs or boxes have not ended: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,265 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"corun/runner/sandbox"
+	"corun/store"
+)
+
+const (
+	// deliverEvery is the least time between two deliveries of output while a
+	// program prints without pause. What comes after a pause is delivered at
+	// once.
+	deliverEvery = 4 * time.Millisecond
+	// leastCPUCheck is the least time between two looks at the CPU time used.
+	leastCPUCheck = 20 * time.Millisecond
+	// endWithin is how long after its kill a box may take until its program is
+	// gone and its streams are read to their end.
+	endWithin = 5 * time.Second
+	// nearlyCPU is the part of its CPU time that makes a program that reaches
+	// the wall clock's end one that spins. Both clocks allow 10 s, and one that
+	// spins gets a little less than a second of CPU time a second: it is let go
+	// on for spinGrace, so that the verdict names the limit it is about.
+	nearlyCPU = 0.9
+	spinGrace = 500 * time.Millisecond
+)
+
+// session is one execution of a program in a box. Owned by the supervisor.
+type session struct {
+	run        *Run
+	row        store.Run // as last stored
+	end        ending
+	usage      store.Usage
+	transcript *transcript
+
+	box     *sandbox.Box
+	process *sandbox.Process
+	size    sandbox.Size  // of the terminal when the program began
+	startup time.Duration // from acceptance to exec
+	began   time.Time     // the exec
+
+	gather *gather
+	calm   context.Context // ends when the program is being ended: nothing is held back then
+	hurry  context.CancelFunc
+	pumps  sync.WaitGroup    // goroutines that read and write the streams
+	eof    chan struct{}     // closed when all output is read
+	exited chan sandbox.Exit // has the program's end, once
+	broken chan error        // or why it cannot be known
+	over   bool              // the program has ended
+	active time.Time         // last input or output
+}
+
+// execute runs the program to its end and all its output's.
+func (s *session) execute() {
+	if s.end.err = s.begin(); s.end.err != nil {
+		if s.run.runner.ctx.Err() != nil {
+			s.end.cause = causeShutdown
+		}
+		return
+	}
+	s.began, s.end.began = time.Now(), true
+	s.startup = s.began.Sub(s.run.accepted)
+	s.active = s.began
+	s.pump()
+	s.run.setProcess(s.process, s.size)
+	if s.run.kept {
+		s.transcript = startTranscript(s.run)
+	}
+	if err := s.started(); err != nil {
+		s.fail(err)
+	}
+	s.attend()
+	s.run.setProcess(nil, s.size)
+	used := s.measure()
+	s.end.oomKills = used.OOMKills
+	s.usage.WallMS = milliseconds(time.Since(s.began))
+	s.usage.CPUMS = milliseconds(used.CPU)
+	s.usage.MemoryPeakBytes = used.MemoryPeak
+}
+
+// pump starts what reads and writes the program's streams and what waits for
+// its end.
+func (s *session) pump() {
+	s.gather = newGather()
+	s.calm, s.hurry = context.WithCancel(context.Background())
+	s.eof, s.exited, s.broken = make(chan struct{}), make(chan sandbox.Exit, 1), make(chan error, 1)
+	flow := newFlow(s.end.limits.OutputRate)
+	var readers sync.WaitGroup
+	if s.end.mode == ModeTerminal {
+		pty := s.process.PTY()
+		readers.Go(func() { s.gather.copyFrom(s.calm, store.PTY, pty, flow) })
+		s.pumps.Go(func() { s.run.input.writeTo(s.calm, pty) })
+	} else {
+		readers.Go(func() { s.gather.copyFrom(s.calm, store.Stdout, s.process.Stdout(), flow) })
+		readers.Go(func() { s.gather.copyFrom(s.calm, store.Stderr, s.process.Stderr(), flow) })
+		s.pumps.Go(func() {
+			stdin := s.process.Stdin()
+			s.run.input.writeTo(s.calm, stdin)
+			// An error says that the program has closed its end before.
+			_ = stdin.Close()
+		})
+	}
+	s.pumps.Go(func() {
+		readers.Wait()
+		close(s.eof)
+	})
+	s.pumps.Go(func() {
+		exit, err := s.process.Wait(context.Background())
+		if err != nil {
+			s.broken <- err
+			return
+		}
+		s.exited <- exit
+	})
+}
+
+// attend keeps the clocks and delivers output until the program has ended and
+// its output is read.
+func (s *session) attend() {
+	limits := s.end.limits
+	wall := time.NewTimer(limits.wall(s.end.mode))
+	defer wall.Stop()
+	cpu := time.NewTimer(s.untilCPU(0))
+	defer cpu.Stop()
+	idle := time.NewTimer(limits.Idle)
+	defer idle.Stop()
+	if s.end.mode != ModeTerminal {
+		idle.Stop()
+	}
+	var (
+		lastDelivery time.Time
+		pending      <-chan time.Time // the next delivery, when output waits for it
+		oom          = s.box.OOM()
+		shutdown     = s.run.runner.ctx.Done()
+		eof          = s.eof
+		late         <-chan time.Time // runs from the end or the kill
+		spun         bool
+	)
+	for !s.over || eof != nil {
+		if late == nil && (s.over || s.end.cause != causeNone) {
+			late = time.After(endWithin)
+		}
+		select {
+		case <-s.gather.ready:
+			if pending != nil {
+				continue
+			}
+			if wait := deliverEvery - time.Since(lastDelivery); wait > 0 && !s.over {
+				pending = time.After(wait)
+				continue
+			}
+			s.deliver()
+			lastDelivery = time.Now()
+		case <-pending:
+			pending = nil
+			s.deliver()
+			lastDelivery = time.Now()
+		case <-eof:
+			eof = nil
+		case s.end.exit = <-s.exited:
+			s.ended(nil)
+		case err := <-s.broken:
+			s.ended(err)
+		case <-s.run.touched:
+			s.active = time.Now()
+		case <-s.run.stop:
+			s.kill(causeStopped)
+		case <-shutdown:
+			shutdown = nil
+			s.kill(causeShutdown)
+		case <-oom:
+			oom = nil
+			s.kill(causeMemory)
+		case <-cpu.C:
+			used := s.measure().CPU
+			if used >= limits.CPUTime {
+				s.kill(causeCPU)
+			} else {
+				cpu.Reset(s.untilCPU(used))
+			}
+		case <-wall.C:
+			if !spun && float64(s.measure().CPU) >= nearlyCPU*float64(limits.CPUTime) {
+				spun = true
+				wall.Reset(spinGrace)
+			} else {
+				s.kill(causeWall)
+			}
+		case <-idle.C:
+			if rest := limits.Idle - time.Since(s.active); rest > 0 {
+				idle.Reset(rest)
+			} else {
+				s.kill(causeIdle)
+			}
+		case <-late:
+			// Destroying the box, which comes next, says what is stuck.
+			s.run.runner.log.Error("a box has not ended after its kill", "room", s.run.job.Room, "run", s.row.Number)
+			s.over, eof = true, nil
+		}
+	}
+	s.deliver()
+}
+
+// untilCPU is the least time in which a program that has used so much CPU time
+// can use the rest.
+func (s *session) untilCPU(used time.Duration) time.Duration {
+	rest := float64(s.end.limits.CPUTime - used)
+	return max(time.Duration(rest/max(s.end.limits.Box.CPUs, 0.01)), leastCPUCheck)
+}
+
+// deliver keeps and reports what was printed since the last delivery.
+func (s *session) deliver() {
+	pieces := s.gather.take()
+	if len(pieces) == 0 {
+		return
+	}
+	s.active = time.Now()
+	chunks, over := s.run.output.add(pieces, s.end.limits.OutputBytes-total(s.run.output.size()))
+	for _, c := range chunks {
+		s.run.report(Event{Kind: EventOutput, Run: s.row, Chunk: c})
+	}
+	if over {
+		s.gather.drop()
+		if s.end.cause == causeNone {
+			s.end.cause = causeOutput
+		}
+		s.endBox()
+	}
+}
+
+// kill ends a program that has not ended by itself.
+func (s *session) kill(why cause) {
+	if s.over {
+		return
+	}
+	if s.end.cause == causeNone {
+		s.end.cause = why
+	}
+	s.endBox()
+}
+
+// fail ends the run through a fault of ours.
+func (s *session) fail(err error) {
+	s.end.err, s.end.cause = err, causeFault
+	s.endBox()
+}
+
+// ended notes the program's end; what it left behind in the box ends with it.
+func (s *session) ended(err error) {
+	s.over = true
+	if err != nil && s.end.err == nil {
+		s.end.err = err
+	}
+	s.endBox()
+}
+
+// endBox kills everything in the box. What was printed before is in the pipes
+// and is still read, from now on as fast as it can be.
+func (s *session) endBox() {
+	s.hurry()
+	if err := s.box.Kill(); err != nil {
+		s.run.runner.log.Error("kill box", "room", s.run.job.Room, "error", err)
+	}
+}

@@ -1,0 +1,110 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"corun/store"
+)
+
+const (
+	// transcriptPause is the least time between two writes of one run's output.
+	// A crash of the whole machine loses no more than that.
+	transcriptPause = 100 * time.Millisecond
+	// transcriptRowBytes is the most in one row.
+	transcriptRowBytes = 256 << 10
+	// transcriptRetry is the pause after a write that failed.
+	transcriptRetry = time.Second
+)
+
+// transcript writes a run's output to the store behind its back, in batches.
+type transcript struct {
+	run  *Run
+	stop chan struct{} // closed when the output is complete
+	done chan struct{}
+	// Owned by write; err may be read after done.
+	chunks int // of the log, stored
+	rows   int // stored
+	err    error
+}
+
+// startTranscript begins to write. finish ends it.
+func startTranscript(run *Run) *transcript {
+	t := &transcript{run: run, stop: make(chan struct{}), done: make(chan struct{})}
+	go t.write()
+	return t
+}
+
+// finish returns when all output is stored, or with the reason why it is not.
+func (t *transcript) finish() error {
+	close(t.stop)
+	<-t.done
+	return t.err
+}
+
+func (t *transcript) write() {
+	defer close(t.done)
+	for stopped := false; ; {
+		_, changed, _ := t.run.output.since(t.chunks)
+		t.err = t.flush()
+		if stopped {
+			return
+		}
+		pause := transcriptPause
+		if t.err != nil {
+			t.run.runner.log.Error("store output", "room", t.run.job.Room, "error", t.err)
+			pause = transcriptRetry
+		}
+		select {
+		case <-time.After(pause):
+		case <-t.stop:
+			stopped = true
+			continue
+		}
+		if t.err != nil {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-t.stop:
+			stopped = true
+		}
+	}
+}
+
+func (t *transcript) flush() error {
+	chunks, _, _ := t.run.output.since(t.chunks)
+	if len(chunks) == 0 {
+		return nil
+	}
+	rows := joinChunks(chunks)
+	ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
+	defer cancel()
+	if err := t.run.runner.store.AppendOutput(ctx, t.run.job.Room, t.run.Number(), t.rows, rows); err != nil {
+		return fmt.Errorf("store output of run %d: %w", t.run.Number(), err)
+	}
+	t.chunks += len(chunks)
+	t.rows += len(rows)
+	return nil
+}
+
+// joinChunks makes few rows of many chunks.
+func joinChunks(chunks []Chunk) []store.Chunk {
+	var rows []store.Chunk
+	copied := false // the last row is ours to append to
+	for _, c := range chunks {
+		last := len(rows) - 1
+		if last < 0 || rows[last].Stream != c.Stream || len(rows[last].Data)+len(c.Data) > transcriptRowBytes {
+			rows = append(rows, store.Chunk{Stream: c.Stream, Data: c.Data})
+			copied = false
+			continue
+		}
+		if !copied {
+			rows[last].Data = append([]byte(nil), rows[last].Data...)
+			copied = true
+		}
+		rows[last].Data = append(rows[last].Data, c.Data...)
+	}
+	return rows
+}

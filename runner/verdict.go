@@ -1,0 +1,106 @@
+package runner
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"corun/runner/sandbox"
+	"corun/store"
+)
+
+// cause is why the runner ended a program that had not ended by itself. The
+// first one holds: what happens to a program that is being killed is no news.
+type cause int
+
+const (
+	causeNone cause = iota // it ended by itself
+	causeWall
+	causeIdle
+	causeCPU
+	causeMemory
+	causeOutput
+	causeStopped
+	causeShutdown
+	causeFault // ours
+)
+
+// ending is all that is known when a run is over.
+type ending struct {
+	cause    cause
+	began    bool         // the program was executed
+	err      error        // why it could not begin, or how its box failed
+	exit     sandbox.Exit // when err is nil
+	oomKills int          // by the kernel's counter
+	mode     string
+	limits   Limits
+	language string
+}
+
+// verdict is what people are told.
+type verdict struct {
+	status   store.Status
+	exitCode *int
+	signal   *string
+	message  string
+}
+
+// judge gives the verdict. Memory is judged by the kernel's counter alone, and
+// before how the program ended: one whose child was killed for it may well have
+// exited with a code of its own.
+func judge(e ending) verdict {
+	switch {
+	case e.cause == causeShutdown && !e.began:
+		return verdict{status: store.StatusLost, message: "The server ended before the program could begin."}
+	case e.cause == causeShutdown:
+		return verdict{status: store.StatusLost, message: "The server ended while the program ran; its output until then is kept."}
+	case e.cause == causeStopped && !e.began:
+		return verdict{status: store.StatusStopped, message: "Stopped before it began."}
+	case e.cause == causeStopped:
+		return verdict{status: store.StatusStopped, message: "Stopped."}
+	case e.cause == causeFault:
+		return verdict{status: store.StatusFailed, message: fmt.Sprintf("The run could not go on: %v.", e.err)}
+	case !e.began:
+		return verdict{status: store.StatusFailed, message: fmt.Sprintf("The %s program could not be started: %v.", e.language, e.err)}
+	case e.oomKills > 0 || e.cause == causeMemory:
+		return verdict{status: store.StatusMemoryLimit, message: fmt.Sprintf("The program needed more than the %s of memory that a run has.", byteWords(e.limits.Box.MemoryBytes))}
+	}
+	switch e.cause {
+	case causeWall:
+		return verdict{status: store.StatusTimeout, message: fmt.Sprintf("The program had not ended after %s, the longest that a run may take.", durationWords(int64(e.limits.wall(e.mode))))}
+	case causeIdle:
+		return verdict{status: store.StatusTimeout, message: fmt.Sprintf("Nothing was typed or printed for %s, so the run was ended.", durationWords(int64(e.limits.Idle)))}
+	case causeCPU:
+		return verdict{status: store.StatusCPULimit, message: fmt.Sprintf("The program used up the %s of processor time that a run has.", durationWords(int64(e.limits.CPUTime)))}
+	case causeOutput:
+		return verdict{status: store.StatusOutputLimit, message: fmt.Sprintf("The program printed more than the %s that are kept of a run.", byteWords(e.limits.OutputBytes))}
+	}
+	if e.err != nil {
+		return verdict{status: store.StatusLost, message: "The box died underneath the program; the output until then is kept."}
+	}
+	if e.exit.Signal != 0 {
+		name := signalName(e.exit.Signal)
+		return verdict{status: store.StatusSignaled, signal: &name, message: fmt.Sprintf("The program was ended by %s (%s).", name, e.exit.Signal)}
+	}
+	code := e.exit.Code
+	return verdict{status: store.StatusExited, exitCode: &code, message: fmt.Sprintf("The program ended with exit code %d.", code)}
+}
+
+func signalName(s syscall.Signal) string {
+	if name := unix.SignalName(s); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", int(s))
+}
+
+// signals are those that people may send.
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+
+// apply writes the verdict into a run's row.
+func (v verdict) apply(row *store.Run, now time.Time) {
+	now = now.UTC()
+	row.State, row.Stage, row.FinishedAt = store.RunFinished, "", &now
+	row.Status, row.ExitCode, row.Signal, row.Message = v.status, v.exitCode, v.signal, v.message
+}
