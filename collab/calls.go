@@ -57,7 +57,7 @@ func (r *Room) await(ctx context.Context, result <-chan error) error {
 // Join admits a connection. The error is ErrRoomFull, ErrUnavailable, or a
 // *CloseError for a room that ended.
 func (r *Room) Join(ctx context.Context, peer Peer) (*SyncConn, error) {
-	c := &SyncConn{room: r, peer: peer, wake: make(chan struct{}, 1), clients: make(map[uint64]bool)}
+	c := &SyncConn{room: r, peer: peer, wake: make(chan struct{}, 1), clients: make(map[uint64]int)}
 	err := r.call(ctx, func() error { return r.join(c) })
 	if err != nil {
 		c.Close() // it may be admitted after all, when ctx ended the wait
@@ -69,11 +69,15 @@ func (r *Room) Join(ctx context.Context, peer Peer) (*SyncConn, error) {
 // Files gives the files as they are saved, the state vector of the document
 // they are from, and the number of its last update.
 func (r *Room) Files(ctx context.Context) (files []File, stateVector []byte, seq int64, err error) {
+	var got Snapshot
 	err = r.whenSaved(ctx, func() error {
-		files, stateVector, seq = filesOf(r.doc), r.doc.StateVector(), r.seq
+		got = Snapshot{Files: filesOf(r.doc), StateVector: r.doc.StateVector(), Seq: r.seq}
 		return nil
 	})
-	return files, stateVector, seq, err
+	if err != nil {
+		return nil, nil, 0, err // and got may still be written to
+	}
+	return got.Files, got.StateVector, got.Seq, nil
 }
 
 // Snapshot is what a run is made from.
@@ -90,21 +94,34 @@ func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s := new(Snapshot)
 	err := r.whenSaved(ctx, func() error {
 		*s = Snapshot{filesOf(r.doc), metaOf(r.doc), r.doc.StateVector(), r.seq}
-		return CheckFiles(s.Files)
+		return nil
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	// Only now, as the error names files, which must be saved like all that is shown.
+	if err := CheckFiles(s.Files); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Meta gives what the document says of itself.
-func (r *Room) Meta(ctx context.Context) (m Meta, err error) {
-	err = r.whenSaved(ctx, func() error { m = metaOf(r.doc); return nil })
-	return m, err
+func (r *Room) Meta(ctx context.Context) (Meta, error) {
+	var m Meta
+	if err := r.whenSaved(ctx, func() error { m = metaOf(r.doc); return nil }); err != nil {
+		return Meta{}, err
+	}
+	return m, nil
 }
 
 // StateVector gives the document's state, once all of it is saved.
-func (r *Room) StateVector(ctx context.Context) (sv []byte, err error) {
-	err = r.whenSaved(ctx, func() error { sv = r.doc.StateVector(); return nil })
-	return sv, err
+func (r *Room) StateVector(ctx context.Context) ([]byte, error) {
+	var sv []byte
+	if err := r.whenSaved(ctx, func() error { sv = r.doc.StateVector(); return nil }); err != nil {
+		return nil, err
+	}
+	return sv, nil
 }
 
 // Edit makes an edit of the server's own: saved, then shown to everybody.

@@ -32,8 +32,10 @@ type SyncConn struct {
 	wake chan struct{} // holds one token when there may be something to write
 
 	// Owned by the room's goroutine.
-	clients map[uint64]bool // of whose awareness this connection speaks
-	joined  bool
+	clients    map[uint64]int // of whose awareness this connection speaks, with its bytes
+	stateBytes int            // sum of clients
+	fenced     int            // bytes of answers that wait for the store
+	joined     bool
 
 	mu     sync.Mutex // guards below
 	frames [][]byte

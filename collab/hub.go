@@ -72,6 +72,8 @@ type Hub struct {
 	mu     sync.Mutex // guards below, and refs, idle and leaving of each room
 	rooms  map[string]*Room
 	closed bool
+	// deleting holds the rooms whose rows are being deleted; closed when they are.
+	deleting map[string]chan struct{}
 }
 
 // NewHub makes a hub; it does nothing until a room is acquired.
@@ -85,7 +87,7 @@ func NewHub(st *store.Store, opts HubOptions) *Hub {
 	if opts.OnSaved == nil {
 		opts.OnSaved = func(string) {}
 	}
-	return &Hub{store: st, opts: opts, rooms: make(map[string]*Room)}
+	return &Hub{store: st, opts: opts, rooms: make(map[string]*Room), deleting: make(map[string]chan struct{})}
 }
 
 // Acquire gives a room, loaded if it was not in memory; Release it. The error
@@ -96,6 +98,15 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 		if h.closed {
 			h.mu.Unlock()
 			return nil, ErrClosed
+		}
+		if deleted, ok := h.deleting[id]; ok {
+			h.mu.Unlock()
+			select {
+			case <-deleted:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		r, ok := h.rooms[id]
 		if !ok {
@@ -116,6 +127,7 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 			// It is being written out; what comes after must see all of it.
 			select {
 			case <-r.done:
+				h.forget(r)
 				continue
 			case <-ctx.Done():
 				return nil, ctx.Err()
@@ -140,8 +152,15 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 // tries again.
 func (h *Hub) drop(r *Room) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	r.leaving = true
+	h.mu.Unlock()
+	h.forget(r)
+}
+
+// forget takes a room that has ended out of the hub.
+func (h *Hub) forget(r *Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.rooms[r.id] == r {
 		delete(h.rooms, r.id)
 	}
@@ -173,11 +192,7 @@ func (h *Hub) unload(r *Room) {
 func (h *Hub) end(r *Room) {
 	r.stop()
 	<-r.done
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.rooms[r.id] == r {
-		delete(h.rooms, r.id)
-	}
+	h.forget(r)
 }
 
 // Loaded counts the rooms in memory.
@@ -187,14 +202,27 @@ func (h *Hub) Loaded() int {
 	return len(h.rooms)
 }
 
-// Delete disconnects everybody from a room and deletes all of it.
+// Delete disconnects everybody from a room and deletes all of it. Who comes
+// meanwhile waits, and then finds no room.
 func (h *Hub) Delete(ctx context.Context, id string) error {
 	h.mu.Lock()
+	if _, ok := h.deleting[id]; ok {
+		h.mu.Unlock()
+		return fmt.Errorf("room %s is being deleted: %w", id, store.ErrNotFound)
+	}
+	deleted := make(chan struct{})
+	h.deleting[id] = deleted
 	r, ok := h.rooms[id]
 	if ok {
 		r.leaving = true
 	}
 	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		delete(h.deleting, id)
+		h.mu.Unlock()
+		close(deleted)
+	}()
 	if ok {
 		r.SetEnded(true)
 		h.end(r)
@@ -209,6 +237,9 @@ func (h *Hub) Close(ctx context.Context) error {
 	var all []*Room
 	for _, r := range h.rooms {
 		r.leaving = true
+		if r.idle != nil {
+			r.idle.Stop()
+		}
 		all = append(all, r)
 	}
 	h.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -24,6 +25,11 @@ const (
 	// recountBytes is how much may come in between two exact measurements of a
 	// document that seems to be at its limit.
 	recountBytes = 128 << 10
+	// maxUnsavedBytes is how much of a room may wait for the store before the room
+	// takes nothing more in: its senders wait, other rooms' do not.
+	maxUnsavedBytes = 4 << 20
+	// unsavedOverhead is what an update that waits costs beside its data, in bytes.
+	unsavedOverhead = 256
 	// maxAwarenessIDs is for how many Yjs clients one connection may speak.
 	maxAwarenessIDs = 64
 )
@@ -58,6 +64,7 @@ type Room struct {
 	locked, ended bool
 	seq           int64 // of the last update that was applied
 	saved         int64 // of the last that the store has
+	unsaved       int   // bytes of those, with their overhead
 	outstanding   int   // updates that the store was given and has not answered for
 	after         []afterCommit
 	size          int // upper bound of the encoded document
@@ -75,8 +82,9 @@ type work struct {
 }
 
 type commit struct {
-	seq int64
-	err error
+	seq  int64
+	size int
+	err  error
 }
 
 // afterCommit is done once the store has all up to seq, or has failed.
@@ -115,8 +123,12 @@ func (r *Room) run() {
 		return
 	}
 	for {
+		inbox := r.inbox
+		if r.unsaved > maxUnsavedBytes {
+			inbox = nil
+		}
 		select {
-		case w := <-r.inbox:
+		case w := <-inbox:
 			r.handle(w)
 		case <-r.committed:
 			r.takeCommits()
@@ -205,7 +217,7 @@ func (r *Room) handle(w work) {
 	if !w.conn.joined || r.doc == nil {
 		return // it was disconnected while the frame waited
 	}
-	if err := r.receive(w.conn, w.frame); err != nil {
+	if err := r.receiveSafely(w.conn, w.frame); err != nil {
 		var end *CloseError
 		if !errors.As(err, &end) {
 			end = &CloseError{CloseBadData, err.Error()}
@@ -213,6 +225,20 @@ func (r *Room) handle(w work) {
 		w.conn.shut(end.Code, end.Reason)
 		r.leave(w.conn)
 	}
+}
+
+// receiveSafely is receive; a fault of the engine costs the sender its connection
+// and the room a reload, not the server its life.
+func (r *Room) receiveSafely(c *SyncConn, frame []byte) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			r.hub.opts.Log.Error("a frame broke the document engine", "room", r.id, "fault", fault, "stack", string(debug.Stack()))
+			err = &CloseError{CloseBadData, "this edit could not be taken in"}
+			c.shut(CloseBadData, "this edit could not be taken in")
+			r.fail(fmt.Errorf("fault: %v", fault)) // the document may be half changed
+		}
+	}()
+	return r.receive(c, frame)
 }
 
 // receive handles one frame. Its error closes the connection.
@@ -229,7 +255,11 @@ func (r *Room) receive(c *SyncConn, frame []byte) error {
 			return err
 		}
 		reply := yproto.AppendSync(make([]byte, 0, len(state)+16), yproto.SyncStep2, state)
+		if c.fenced += len(reply); c.fenced > maxOwedBytes {
+			return &CloseError{CloseTryAgain, "asks for the document faster than it can be given"}
+		}
 		r.fence(func(err error) {
+			c.fenced -= len(reply)
 			if err == nil {
 				c.send(reply)
 			}
@@ -314,10 +344,12 @@ func (r *Room) save(data []byte, author string, then func(error)) {
 	r.bytesSince += len(data)
 	seq := r.seq
 	r.outstanding++
+	size := len(data) + unsavedOverhead
+	r.unsaved += size
 	r.after = append(r.after, afterCommit{seq, then})
 	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data}, func(err error) {
 		r.commitMu.Lock()
-		r.commits = append(r.commits, commit{seq, err})
+		r.commits = append(r.commits, commit{seq, size, err})
 		r.commitMu.Unlock()
 		select {
 		case r.committed <- struct{}{}:
@@ -343,6 +375,7 @@ func (r *Room) takeCommits() {
 	r.commitMu.Unlock()
 	for _, c := range commits {
 		r.outstanding--
+		r.unsaved -= c.size
 		switch {
 		case r.doc == nil: // an earlier one failed; this one's outcome changes nothing
 		case c.err != nil:
@@ -421,13 +454,16 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 	}
 	mine := changes[:0]
 	for _, ch := range changes {
-		if !c.clients[ch.Client] {
-			if len(c.clients) >= maxAwarenessIDs {
-				continue
-			}
-			c.clients[ch.Client] = true
+		had, known := c.clients[ch.Client]
+		if !known && len(c.clients) >= maxAwarenessIDs {
+			continue
 		}
+		c.clients[ch.Client] = len(ch.State)
+		c.stateBytes += len(ch.State) - had
 		mine = append(mine, ch)
+	}
+	if c.stateBytes > MaxAwarenessBytes { // it may speak for several, but for no more together
+		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", c.stateBytes, MaxAwarenessBytes)}
 	}
 	if news := r.awareness.Apply(mine); len(news) > 0 {
 		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(news)), c)
@@ -472,7 +508,8 @@ func (r *Room) leave(c *SyncConn) {
 	for id := range c.clients {
 		elsewhere := false
 		for other := range r.conns {
-			elsewhere = elsewhere || other.clients[id]
+			_, speaks := other.clients[id]
+			elsewhere = elsewhere || speaks
 		}
 		if !elsewhere {
 			gone = append(gone, id)

@@ -44,6 +44,9 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 
 // UpdatesUntilSeq gives a room's updates up to one, from the first.
 func (s *Store) UpdatesUntilSeq(ctx context.Context, room string, seq int64) ([][]byte, error) {
+	if _, err := s.Room(ctx, room); err != nil {
+		return nil, err
+	}
 	doc := new(Document)
 	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq <= ? ORDER BY seq`, room, seq)
 	return doc.Updates, err
@@ -51,8 +54,14 @@ func (s *Store) UpdatesUntilSeq(ctx context.Context, room string, seq int64) ([]
 
 // UpdatesUntil gives a room's updates up to a moment, from the first.
 func (s *Store) UpdatesUntil(ctx context.Context, room string, at time.Time) ([][]byte, error) {
+	if _, err := s.Room(ctx, room); err != nil {
+		return nil, err
+	}
 	doc := new(Document)
-	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND at <= ? ORDER BY seq`, room, micros(at))
+	// By number and not by time alone: where the clock was set back, an update
+	// must not be without those it builds on.
+	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq <=
+		(SELECT MAX(seq) FROM updates WHERE room_id = ? AND at <= ?) ORDER BY seq`, room, room, micros(at))
 	return doc.Updates, err
 }
 

@@ -32,14 +32,14 @@ var Roles = []Role{RoleHost, RoleGuest, RoleViewer}
 // Room is a room's row. Title and Language are what it was made with or last
 // renamed to; its document may say otherwise.
 type Room struct {
-	ID          string
-	Title       string
-	Language    string
-	Locked      bool
-	RunsEnabled bool
-	Ended       bool
-	Open        bool
-	CreatedAt   time.Time
+	ID          string    `json:"id"`
+	Title       string    `json:"title"`
+	Language    string    `json:"language"`
+	Locked      bool      `json:"locked"`
+	RunsEnabled bool      `json:"runs_enabled"`
+	Ended       bool      `json:"ended"`
+	Open        bool      `json:"open"`
+	CreatedAt   time.Time `json:"created_at"`
 }
 
 // NewRoom is what a room is made from.

@@ -101,6 +101,9 @@ type Run struct {
 
 // CreateRun stores a new run and sets its number, the next in its room.
 func (s *Store) CreateRun(ctx context.Context, run *Run) error {
+	if run.Args == nil {
+		run.Args = []string{} // an array for callers, never null
+	}
 	return s.tx(ctx, func(tx *sqlx.Tx) error {
 		var last int
 		if err := tx.GetContext(ctx, &last, `SELECT COALESCE(MAX(number), 0) FROM runs WHERE room_id = ?`, run.Room); err != nil {

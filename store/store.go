@@ -162,13 +162,14 @@ func (s *Store) closeDatabases() error {
 	return errors.Join(errs...)
 }
 
-// Ping tells whether the database answers, by a read and by a write lock.
+// Ping tells whether the database can be read and, if the last write of updates
+// failed, whether it can be written again.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
 	if err := s.read.GetContext(ctx, &one, "SELECT 1"); err != nil {
 		return fmt.Errorf("read from database: %w", err)
 	}
-	return s.updates.health()
+	return s.updates.health(ctx)
 }
 
 // tx runs fn in one transaction on the writing connection.

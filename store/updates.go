@@ -23,6 +23,9 @@ const (
 	// maxQueuedBytes bounds the updates that wait for the writer. It is reached
 	// when the disk stands still; then appends fail rather than fill the memory.
 	maxQueuedBytes = 64 << 20
+	// queuedOverhead is what a waiting update costs beside its data, in bytes, so
+	// that a flood of tiny updates meets the bound too.
+	queuedOverhead = 256
 	// maxBatch bounds one transaction, so that its commit does not take long.
 	maxBatch = 4096
 )
@@ -47,10 +50,13 @@ type Updates struct {
 }
 
 type queued struct {
-	update Update
-	at     int64
-	done   func(error)
+	update  Update
+	at      int64
+	done    func(error)
+	refused error // it was not taken in; only its turn to be told is waited for
 }
+
+func (q *queued) size() int { return len(q.update.Data) + queuedOverhead }
 
 func newUpdates(db *sqlx.DB, now func() time.Time) *Updates {
 	u := &Updates{db: db, now: now, done: make(chan struct{})}
@@ -65,15 +71,28 @@ func (s *Store) Updates() *Updates { return s.updates }
 // Append queues an update and returns at once. done is called when it is
 // durable, or with the error for which it is not; in order for each room, from
 // the writer's goroutine, which it must not block. After a failure the
-// room's owner must load the document again: later updates may have failed too.
+// room's owner must wait until it was told of all that it appended and load the
+// document again: of later updates some may be stored.
+//
+// The errors are ErrOverloaded when too much waits, ErrClosed after Close (then
+// done is called before Append returns), or the database's.
 func (u *Updates) Append(update Update, done func(error)) {
+	q := queued{update: update, at: micros(u.now()), done: done}
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	// The caller is told by the writer in any case, so that a room hears of its
-	// updates in order.
-	u.queue = append(u.queue, queued{update, micros(u.now()), done})
-	u.bytes += len(update.Data)
+	if u.closed {
+		u.mu.Unlock()
+		done(ErrClosed)
+		return
+	}
+	if u.bytes+q.size() > maxQueuedBytes {
+		// The writer tells of it in its turn, so that a room hears of its updates
+		// in order. Other rooms' updates are not concerned.
+		q.refused, q.update.Data = ErrOverloaded, nil
+	}
+	u.queue = append(u.queue, q)
+	u.bytes += q.size()
 	u.wake.Signal()
+	u.mu.Unlock()
 }
 
 func (u *Updates) run() {
@@ -84,29 +103,31 @@ func (u *Updates) run() {
 			u.wake.Wait()
 		}
 		batch := u.queue
-		overloaded := u.bytes > maxQueuedBytes
-		if len(batch) > maxBatch && !overloaded {
+		if len(batch) > maxBatch {
 			batch = batch[:maxBatch:maxBatch]
 			u.queue = u.queue[maxBatch:]
 		} else {
 			u.queue = nil
-		}
-		for _, q := range batch {
-			u.bytes -= len(q.update.Data)
 		}
 		closed := u.closed
 		u.mu.Unlock()
 		if len(batch) == 0 && closed {
 			return
 		}
-		failed, err := u.write(batch, overloaded)
+		failed, err := u.write(batch)
 		u.mu.Lock()
 		u.failed = err
+		for i := range batch {
+			u.bytes -= batch[i].size() // only now: what is being written is memory too
+		}
 		u.mu.Unlock()
 		for _, q := range batch {
-			if err != nil {
+			switch {
+			case q.refused != nil:
+				q.done(q.refused)
+			case err != nil:
 				q.done(err)
-			} else {
+			default:
 				q.done(failed[q.update.Room])
 			}
 		}
@@ -115,10 +136,7 @@ func (u *Updates) run() {
 
 // write stores a batch. A room whose updates the schema refuses, because it was
 // deleted meanwhile, is in failed and does not take the others with it.
-func (u *Updates) write(batch []queued, overloaded bool) (failed map[string]error, err error) {
-	if overloaded {
-		return nil, ErrOverloaded
-	}
+func (u *Updates) write(batch []queued) (failed map[string]error, err error) {
 	for {
 		room, err := u.commit(batch, failed)
 		if room == "" {
@@ -148,7 +166,7 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 	}
 	defer insert.Close()
 	for _, q := range batch {
-		if failed[q.update.Room] != nil {
+		if q.refused != nil || failed[q.update.Room] != nil {
 			continue
 		}
 		_, err := insert.ExecContext(ctx, q.update.Room, q.update.Seq, q.at, q.update.Author, q.update.Data)
@@ -166,11 +184,23 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 	return "", nil
 }
 
-// health gives the error of the last transaction, if it failed.
-func (u *Updates) health() error {
+// health tells whether updates can be stored. After a failure it tries a write
+// of its own: nobody edits where nothing can be saved, so that no update may
+// come to show that the database has recovered.
+func (u *Updates) health(ctx context.Context) error {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.failed
+	failed := u.failed
+	u.mu.Unlock()
+	if failed == nil {
+		return nil
+	}
+	if _, err := u.db.ExecContext(ctx, `PRAGMA user_version = 1`); err != nil { // writes the file's first page; not used otherwise
+		return fmt.Errorf("%w; still: %w", failed, err)
+	}
+	u.mu.Lock()
+	u.failed = nil
+	u.mu.Unlock()
+	return nil
 }
 
 // close writes what is queued and ends the writer.
