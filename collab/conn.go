@@ -53,7 +53,7 @@ func (c *SyncConn) Receive(frame []byte) error {
 	if closed != nil {
 		return closed
 	}
-	if !c.room.post(work{conn: c, frame: frame}) {
+	if !c.room.postFrame(c, frame) {
 		return &CloseError{CloseGoingAway, ErrClosed.Error()}
 	}
 	return nil

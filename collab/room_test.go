@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"go.uber.org/goleak"
 
 	"corun/collab/ycrdt"
@@ -343,74 +342,6 @@ func FuzzReceive(f *testing.F) {
 			t.Fatalf("the room broke: %v", err)
 		}
 	})
-}
-
-// The database refuses writes: nothing that it refused is seen by anybody, the
-// clients are sent off to come again, and when it has recovered they bring it.
-func TestNothingUnsavedIsSeen(t *testing.T) {
-	w := newWorld(t, HubOptions{})
-	a, b := w.join(store.RoleHost), w.join(store.RoleGuest)
-	other, err := sqlx.Connect("sqlite3", "file:"+w.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	if _, err := other.Exec(`CREATE TRIGGER full BEFORE INSERT ON updates BEGIN SELECT RAISE(FAIL, 'disk is full'); END`); err != nil {
-		t.Fatal(err)
-	}
-	a.typed(0, "lost? ")
-	for _, c := range []*client{a, b} {
-		if end := c.ended(); end.Code != CloseTryAgain {
-			t.Errorf("closed with %v", end)
-		}
-	}
-	if files, _, _, err := a.room.Files(t.Context()); err != nil || files[0].Content != "start\n" {
-		t.Errorf("what was not saved is shown: %v, %v", files, err)
-	}
-	if _, err := other.Exec(`DROP TRIGGER full`); err != nil {
-		t.Fatal(err)
-	}
-	a.connect(store.RoleHost)
-	a.sync()
-	b.connect(store.RoleGuest)
-	if b.text() != "lost? start\n" {
-		t.Errorf("after recovery: %q", b.text())
-	}
-}
-
-// While the store stands still, answers and files wait; they never run ahead.
-func TestAnswersWaitForTheStore(t *testing.T) {
-	w := newWorld(t, HubOptions{})
-	a, b := w.join(store.RoleHost), w.join(store.RoleGuest)
-	other, err := sqlx.Connect("sqlite3", "file:"+w.path+"?_txlock=immediate")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	stall := other.MustBegin()
-	a.typed(0, "x")
-	b.give(yproto.AppendSync(nil, yproto.SyncStep1, []byte{0}))
-	// A call runs after both, so that their effect is there to be seen.
-	if err := a.room.call(t.Context(), func() error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	b.conn.mu.Lock()
-	queued := len(b.conn.frames)
-	b.conn.mu.Unlock()
-	if queued != 0 {
-		t.Errorf("%d frames left before the commit", queued)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := a.room.Snapshot(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("snapshot before the commit: %v", err)
-	}
-	if err := stall.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := a.room.Snapshot(t.Context()); err != nil || s.Files[0].Content != "xstart\n" {
-		t.Errorf("snapshot: %v, %v", s, err)
-	}
 }
 
 func TestCorruptDocumentIsNotEmpty(t *testing.T) {
