@@ -1,0 +1,62 @@
+package sandbox
+
+// #include "protocol.h"
+// #include <linux/filter.h>
+import "C"
+
+import "unsafe"
+
+const (
+	argv0      = C.BOX_ARGV0
+	boxUID     = C.BOX_UID
+	maxFilter  = C.BOX_MAX_FILTER
+	filters    = C.BOX_FILTERS
+	configSize = int(C.sizeof_struct_box_config)
+	reportSize = int(C.sizeof_struct_box_report)
+
+	reportReady  = C.BOX_READY
+	reportFailed = C.BOX_FAILED
+	reportExited = C.BOX_EXITED
+)
+
+// encodeConfig gives the bytes of a struct box_config.
+func encodeConfig(spec Spec, lengths [filters]int) []byte {
+	var c C.struct_box_config
+	c.scratch_bytes = C.uint64_t(spec.Limits.ScratchBytes)
+	c.scratch_inodes = C.uint64_t(spec.Limits.ScratchInodes)
+	c.file_bytes = C.uint64_t(spec.Limits.FileBytes)
+	c.open_files = C.uint64_t(spec.Limits.OpenFiles)
+	for i, n := range lengths {
+		c.filter_lengths[i] = C.uint32_t(n)
+	}
+	for i := 0; i < len(spec.Hostname) && i < len(c.hostname)-1; i++ {
+		c.hostname[i] = C.char(spec.Hostname[i])
+	}
+	return bytesOf(&c)
+}
+
+// encodeSignal gives the bytes of a struct box_signal.
+func encodeSignal(number int, terminal bool) []byte {
+	s := C.struct_box_signal{number: C.int32_t(number)}
+	if terminal {
+		s.terminal = 1
+	}
+	return bytesOf(&s)
+}
+
+// report is a decoded struct box_report.
+type report struct {
+	kind  int
+	value int
+	step  string
+}
+
+func decodeReport(b []byte) report {
+	var r C.struct_box_report
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), reportSize), b)
+	return report{int(r.kind), int(r.value), C.GoString(&r.step[0])}
+}
+
+func bytesOf[T any](v *T) []byte {
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))...)
+}

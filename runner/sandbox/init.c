@@ -1,0 +1,467 @@
+// The inside of a box: its first process (init) and the process that becomes the
+// program (stub). Both are this same executable, recognised by its argv[0] before
+// the Go runtime starts, so that a box costs one small process of one thread.
+// doc.go says who has which privilege and what travels where.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "protocol.h"
+
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 4
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4
+#endif
+
+extern char **environ;
+
+static struct box_config config;
+static struct sock_filter filters[BOX_MAX_FILTER];
+
+// report tells the host which step failed, and why, and ends the process.
+static void report(int fd, const char *step) {
+	struct box_report r = {.kind = BOX_FAILED, .value = errno};
+	snprintf(r.step, sizeof r.step, "%s", step);
+	(void)!write(fd, &r, sizeof r);
+	_exit(111);
+}
+
+#define MUST(fd, step, call)      \
+	do {                          \
+		if ((call) < 0)           \
+			report((fd), (step)); \
+	} while (0)
+
+static void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
+	for (char *p = buf; n > 0;) {
+		ssize_t got = read(fd, p, n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			if (got == 0)
+				_exit(0); // the host has gone, or no longer wants this box
+			report(errfd, step);
+		}
+		p += got;
+		n -= (size_t)got;
+	}
+}
+
+static void put_file(const char *path, const char *text) {
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	MUST(CONTROL_FD, path, fd);
+	if (text)
+		(void)!write(fd, text, strlen(text));
+	close(fd);
+}
+
+static void bind_device(const char *name) {
+	char from[64], to[64];
+	snprintf(from, sizeof from, "/dev/%s", name);
+	snprintf(to, sizeof to, BOX_ROOT "/dev/%s", name);
+	put_file(to, NULL);
+	MUST(CONTROL_FD, from, mount(from, to, NULL, MS_BIND, NULL));
+}
+
+static void bind_scratch(const char *name, const char *to, mode_t mode, int owner) {
+	char from[64];
+	snprintf(from, sizeof from, BOX_BASE "/scratch/%s", name);
+	MUST(CONTROL_FD, from, mkdir(from, mode));
+	MUST(CONTROL_FD, from, chmod(from, mode));
+	MUST(CONTROL_FD, from, chown(from, owner, owner));
+	MUST(CONTROL_FD, to, mount(from, to, NULL, MS_BIND, NULL));
+}
+
+// make_root builds the file system of the box and makes it the root: the image,
+// read-only and without its host mounts, scratch in memory, a small /dev, a /proc
+// of its own.
+static void make_root(void) {
+	char options[128];
+	MUST(CONTROL_FD, "make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	// Only in this mount namespace: a place to build on.
+	MUST(CONTROL_FD, "mount base", mount("tmpfs", BOX_BASE, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0755"));
+	MUST(CONTROL_FD, "make root", mkdir(BOX_ROOT, 0755));
+	MUST(CONTROL_FD, "mount image", syscall(SYS_move_mount, ROOTFS_FD, "", AT_FDCWD, BOX_ROOT, MOVE_MOUNT_F_EMPTY_PATH));
+	close(ROOTFS_FD);
+
+	MUST(CONTROL_FD, "make scratch", mkdir(BOX_BASE "/scratch", 0755));
+	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)config.scratch_bytes,
+	         (unsigned long long)config.scratch_inodes);
+	MUST(CONTROL_FD, "mount scratch", mount("tmpfs", BOX_BASE "/scratch", "tmpfs", MS_NOSUID | MS_NODEV, options));
+	bind_scratch("work", BOX_ROOT "/work", 0755, BOX_UID);
+	bind_scratch("tmp", BOX_ROOT "/tmp", 01777, 0);
+
+	MUST(CONTROL_FD, "mount /dev", mount("tmpfs", BOX_ROOT "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0755"));
+	const char *devices[] = {"null", "zero", "full", "random", "urandom", "tty"};
+	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+		bind_device(devices[i]);
+	MUST(CONTROL_FD, "make /dev/pts", mkdir(BOX_ROOT "/dev/pts", 0755));
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", BOX_ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"));
+	MUST(CONTROL_FD, "make /dev/shm", mkdir(BOX_ROOT "/dev/shm", 0755));
+	bind_scratch("shm", BOX_ROOT "/dev/shm", 01777, 0);
+	MUST(CONTROL_FD, "link /dev/ptmx", symlink("pts/ptmx", BOX_ROOT "/dev/ptmx"));
+	MUST(CONTROL_FD, "link /dev/fd", symlink("/proc/self/fd", BOX_ROOT "/dev/fd"));
+	MUST(CONTROL_FD, "link /dev/stdin", symlink("/proc/self/fd/0", BOX_ROOT "/dev/stdin"));
+	MUST(CONTROL_FD, "link /dev/stdout", symlink("/proc/self/fd/1", BOX_ROOT "/dev/stdout"));
+	MUST(CONTROL_FD, "link /dev/stderr", symlink("/proc/self/fd/2", BOX_ROOT "/dev/stderr"));
+	MUST(CONTROL_FD, "seal /dev", mount(NULL, BOX_ROOT "/dev", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL));
+
+	MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible"));
+
+	MUST(CONTROL_FD, "enter root", chdir(BOX_ROOT));
+	MUST(CONTROL_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
+	MUST(CONTROL_FD, "let go of the host", umount2(".", MNT_DETACH));
+	MUST(CONTROL_FD, "enter root", chdir("/"));
+}
+
+static void loopback_up(void) {
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	MUST(CONTROL_FD, "open a socket for loopback", s);
+	struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	MUST(CONTROL_FD, "raise loopback", ioctl(s, SIOCSIFFLAGS, &ifr));
+	close(s);
+}
+
+// set_capabilities leaves this process only those of the mask.
+static void set_capabilities(int fd, uint32_t mask) {
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{.effective = mask, .permitted = mask}};
+	MUST(fd, "drop ambient capabilities", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+	MUST(fd, "drop capabilities", syscall(SYS_capset, &header, data));
+}
+
+static void drop_bounding_set(int fd) {
+	for (int cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+			if (errno == EINVAL)
+				return; // past the last that this kernel knows
+			report(fd, "drop the bounding set");
+		}
+}
+
+// load_filters puts the seccomp filters in force, for good.
+static void load_filters(int fd) {
+	size_t at = 0;
+	MUST(fd, "set no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	for (size_t i = 0; i < BOX_FILTERS; i++) {
+		struct sock_fprog program = {.len = config.filter_lengths[i], .filter = filters + at};
+		at += config.filter_lengths[i];
+		if (program.len > 0)
+			MUST(fd, "load seccomp filter", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+	}
+}
+
+static void set_limit(int resource, uint64_t value, const char *step) {
+	struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+	MUST(COMMAND_FD, step, setrlimit(resource, &limit));
+}
+
+static void reset_signals(void) {
+	sigset_t none;
+	sigemptyset(&none);
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL); // some cannot be set: they are as they should be
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// A cursor over the command that the host sent. The host is trusted; lengths are
+// checked all the same.
+struct cursor {
+	char *at, *end;
+};
+
+static char *take(struct cursor *c, size_t n) {
+	if ((size_t)(c->end - c->at) < n) {
+		errno = EBADMSG;
+		report(COMMAND_FD, "read command");
+	}
+	char *p = c->at;
+	c->at += n;
+	return p;
+}
+
+static uint32_t take_u32(struct cursor *c) {
+	uint32_t n;
+	memcpy(&n, take(c, sizeof n), sizeof n);
+	return n;
+}
+
+// take_string gives a string; the host writes each with its terminating zero.
+static char *take_string(struct cursor *c) {
+	uint32_t n = take_u32(c);
+	char *s = take(c, n);
+	if (n == 0 || s[n - 1] != 0) {
+		errno = EBADMSG;
+		report(COMMAND_FD, "read command");
+	}
+	return s;
+}
+
+static char **take_strings(struct cursor *c) {
+	uint32_t n = take_u32(c);
+	char **list = calloc((size_t)n + 1, sizeof *list);
+	if (!list)
+		report(COMMAND_FD, "read command");
+	for (uint32_t i = 0; i < n; i++)
+		list[i] = take_string(c);
+	return list;
+}
+
+// write_file puts one source file below the working directory, with the folders
+// on its path.
+static void write_file(char *path, uint32_t mode, const char *data, size_t n) {
+	for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			report(COMMAND_FD, "make a folder for the program");
+		*slash = '/';
+	}
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	MUST(COMMAND_FD, "create a file of the program", fd);
+	while (n > 0) {
+		ssize_t put = write(fd, data, n);
+		if (put < 0)
+			report(COMMAND_FD, "write a file of the program");
+		data += put;
+		n -= (size_t)put;
+	}
+	close(fd);
+}
+
+// receive_start waits for the command's first message, which carries its length
+// and, for pipes, the program's three descriptors.
+static uint32_t receive_start(int stdio[3], int *count) {
+	uint32_t length = 0;
+	struct iovec iov = {.iov_base = &length, .iov_len = sizeof length};
+	union {
+		char space[CMSG_SPACE(3 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n;
+	do
+		n = recvmsg(COMMAND_FD, &msg, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		_exit(0); // the box is not wanted any more
+	if (n != sizeof length)
+		report(COMMAND_FD, "receive command");
+	*count = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			*count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(stdio, CMSG_DATA(c), (size_t)*count * sizeof(int));
+		}
+	return length;
+}
+
+// stub waits for one command and becomes the program. It has no privilege left.
+static void stub(int slave) {
+	prctl(PR_SET_NAME, "box");
+	reset_signals();
+	MUST(COMMAND_FD, "begin a session", setsid());
+	set_limit(RLIMIT_CORE, 0, "limit core files");
+	set_limit(RLIMIT_NOFILE, config.open_files, "limit open files");
+	set_limit(RLIMIT_FSIZE, config.file_bytes, "limit file size");
+	set_limit(RLIMIT_MSGQUEUE, 65536, "limit message queues");
+	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");
+	set_limit(RLIMIT_RTPRIO, 0, "limit priority");
+	drop_bounding_set(COMMAND_FD);
+	MUST(COMMAND_FD, "drop groups", setgroups(0, NULL));
+	MUST(COMMAND_FD, "become the box's user", setresgid(BOX_UID, BOX_UID, BOX_UID));
+	MUST(COMMAND_FD, "become the box's user", setresuid(BOX_UID, BOX_UID, BOX_UID));
+	set_capabilities(COMMAND_FD, 0);
+	umask(022);
+	MUST(COMMAND_FD, "enter /work", chdir("/work"));
+	load_filters(COMMAND_FD);
+	struct box_report ready = {.kind = BOX_READY};
+	MUST(COMMAND_FD, "say ready", write(COMMAND_FD, &ready, sizeof ready));
+
+	int stdio[3], count;
+	uint32_t length = receive_start(stdio, &count);
+	char *command = malloc(length);
+	if (!command)
+		report(COMMAND_FD, "receive command");
+	read_all(COMMAND_FD, command, length, COMMAND_FD, "receive command");
+	struct cursor c = {command, command + length};
+	uint32_t terminal = take_u32(&c);
+	struct winsize size = {.ws_col = (unsigned short)take_u32(&c), .ws_row = (unsigned short)take_u32(&c)};
+	char *dir = take_string(&c);
+	char **argv = take_strings(&c), **envp = take_strings(&c);
+	for (uint32_t files = take_u32(&c); files > 0; files--) {
+		char *path = take_string(&c);
+		uint32_t mode = take_u32(&c), n = take_u32(&c);
+		write_file(path, mode, take(&c, n), n);
+	}
+	if (terminal) {
+		MUST(COMMAND_FD, "take the terminal", ioctl(slave, TIOCSCTTY, 0));
+		MUST(COMMAND_FD, "size the terminal", ioctl(slave, TIOCSWINSZ, &size));
+		stdio[0] = stdio[1] = stdio[2] = slave;
+	} else if (count != 3) {
+		errno = EBADF;
+		report(COMMAND_FD, "receive descriptors");
+	}
+	for (int i = 0; i < 3; i++)
+		MUST(COMMAND_FD, "set up descriptors", dup2(stdio[i], i));
+	// All others go with the exec, the command socket too: that tells the host
+	// that the program runs.
+	MUST(COMMAND_FD, "close descriptors", syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC));
+	MUST(COMMAND_FD, "enter the program's folder", chdir(dir));
+	environ = envp;
+	execvp(argv[0], argv);
+	report(COMMAND_FD, "execute the program");
+}
+
+// deliver sends a signal to the program: in a terminal to the group in front.
+static void deliver(pid_t program, int master, const struct box_signal *s) {
+	pid_t group = 0;
+	if (!s->terminal || ioctl(master, TIOCGPGRP, &group) < 0 || group <= 1)
+		group = program;
+	kill(-group, s->number); // it may have gone
+}
+
+// supervise is init's life: it reaps what dies, tells the host how the program
+// ended and passes signals on. When the host goes away it ends, and the kernel
+// ends everything in the box with it.
+static void supervise(pid_t program, int master, int signals) {
+	for (;;) {
+		struct pollfd fds[2] = {{.fd = CONTROL_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+		if (poll(fds, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			_exit(112);
+		}
+		if (fds[1].revents) {
+			struct signalfd_siginfo drop;
+			(void)!read(signals, &drop, sizeof drop);
+			int status;
+			for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+				if (pid == program) {
+					struct box_report r = {.kind = BOX_EXITED, .value = status};
+					(void)!write(CONTROL_FD, &r, sizeof r);
+					program = 0;
+				}
+		}
+		if (fds[0].revents) {
+			struct box_signal s;
+			ssize_t n = read(CONTROL_FD, &s, sizeof s);
+			if (n == 0 || (n < 0 && errno != EINTR))
+				_exit(0);
+			if (n == sizeof s && program > 0)
+				deliver(program, master, &s);
+		}
+	}
+}
+
+// send_master gives the host the terminal's other side.
+static void send_master(int master) {
+	struct box_report r = {.kind = BOX_READY};
+	struct iovec iov = {.iov_base = &r, .iov_len = sizeof r};
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &master, sizeof(int));
+	MUST(CONTROL_FD, "send the terminal", sendmsg(CONTROL_FD, &msg, 0));
+}
+
+static void box_init(void) {
+	prctl(PR_SET_NAME, "box-init");
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	// The host sends the configuration once this process is in its cgroup;
+	// nothing is allocated or forked before.
+	read_all(CONTROL_FD, &config, sizeof config, CONTROL_FD, "receive configuration");
+	size_t total = 0;
+	for (size_t i = 0; i < BOX_FILTERS; i++)
+		total += config.filter_lengths[i];
+	if (total > BOX_MAX_FILTER) {
+		errno = E2BIG;
+		report(CONTROL_FD, "receive seccomp filters");
+	}
+	read_all(CONTROL_FD, filters, total * sizeof *filters, CONTROL_FD, "receive seccomp filters");
+
+	MUST(CONTROL_FD, "drop groups", setgroups(0, NULL));
+	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
+	MUST(CONTROL_FD, "set hostname", sethostname(config.hostname, strnlen(config.hostname, sizeof config.hostname)));
+	loopback_up();
+	make_root();
+
+	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), number = 0, unlocked = 0;
+	MUST(CONTROL_FD, "open a terminal", master);
+	MUST(CONTROL_FD, "unlock the terminal", ioctl(master, TIOCSPTLCK, &unlocked));
+	MUST(CONTROL_FD, "number the terminal", ioctl(master, TIOCGPTN, &number));
+	char name[32];
+	snprintf(name, sizeof name, "/dev/pts/%d", number);
+	int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	MUST(CONTROL_FD, "open the terminal's inner side", slave);
+	MUST(CONTROL_FD, "give the terminal away", fchown(slave, BOX_UID, -1));
+
+	sigset_t child;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	MUST(CONTROL_FD, "block signals", sigprocmask(SIG_BLOCK, &child, NULL));
+	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	MUST(CONTROL_FD, "watch for signals", signals);
+
+	pid_t program = fork();
+	MUST(CONTROL_FD, "fork", program);
+	if (program == 0) {
+		close(CONTROL_FD);
+		close(signals);
+		close(master);
+		stub(slave);
+	}
+	close(COMMAND_FD);
+	close(slave);
+	send_master(master);
+	drop_bounding_set(CONTROL_FD);
+	// To pass signals on to a process of another user.
+	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
+	load_filters(CONTROL_FD);
+	supervise(program, master, signals);
+}
+
+// box_main runs before the Go runtime and takes over in a process that the
+// launcher started as a box.
+__attribute__((constructor)) static void box_main(int argc, char **argv) {
+	if (argc == 1 && strcmp(argv[0], BOX_ARGV0) == 0) {
+		box_init();
+		_exit(113);
+	}
+}

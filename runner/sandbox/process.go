@@ -1,0 +1,277 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// File is a file that is there when the program starts.
+type File struct {
+	Path    string // relative to /work, separated by /
+	Content []byte
+	Mode    os.FileMode // permissions; 0 means 0644
+}
+
+// Size is a terminal's, in characters.
+type Size struct{ Cols, Rows uint16 }
+
+// Command is what a box runs.
+type Command struct {
+	Args     []string // the program, looked up in Env's PATH, and its arguments
+	Env      []string // all of the environment
+	Dir      string   // working folder; "" means /work
+	Files    []File
+	Terminal *Size // nil: three pipes
+}
+
+// Process is the program in a box.
+type Process struct {
+	box                   *Box
+	stdin, stdout, stderr *os.File // pipes; nil with a terminal
+	terminal              bool
+}
+
+// MaxCommandBytes bounds a command with its files: it is held in the box's
+// memory for a moment.
+const MaxCommandBytes = 32 << 20
+
+// Start gives the box its command and returns when the program runs. A box takes
+// one. The error is of Corun's making, or says why the program could not be
+// executed (then it is a syscall.Errno below).
+func (b *Box) Start(ctx context.Context, cmd Command) (_ *Process, err error) {
+	payload, err := cmd.encode()
+	if err != nil {
+		return nil, fmt.Errorf("start program: %w", err)
+	}
+	b.mu.Lock()
+	used := b.started
+	b.started = true
+	b.mu.Unlock()
+	if used {
+		return nil, fmt.Errorf("start program: %w", ErrUsed)
+	}
+	p := &Process{box: b, terminal: cmd.Terminal != nil}
+	var inside []*os.File
+	defer func() {
+		for _, f := range inside {
+			_ = f.Close() // the box has its own
+		}
+		if err != nil {
+			err = fmt.Errorf("start program: %w", err)
+			p.closePipes()
+		}
+	}()
+	if !p.terminal {
+		if inside, err = p.makePipes(); err != nil {
+			return nil, err
+		}
+	}
+	stop := context.AfterFunc(ctx, b.hangUp)
+	defer stop()
+	if err := b.send(payload, inside); err != nil {
+		return nil, errors.Join(fmt.Errorf("send the command: %w", err), ctx.Err())
+	}
+	// The socket closes with the exec; before that it can only bring a failure.
+	buf := make([]byte, reportSize)
+	n, err := io.ReadFull(b.command, buf)
+	switch {
+	case errors.Is(err, io.EOF):
+		if b.isGone() && !b.hasEnded() {
+			return nil, ErrBoxGone
+		}
+		return p, nil
+	case err != nil:
+		return nil, errors.Join(err, ctx.Err())
+	}
+	r := decodeReport(buf[:n])
+	return nil, fmt.Errorf("%s: %w", r.step, syscall.Errno(r.value))
+}
+
+func (b *Box) hasEnded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.exit != nil
+}
+
+// makePipes gives the program's ends.
+func (p *Process) makePipes() (inside []*os.File, err error) {
+	for i, outside := range []**os.File{&p.stdin, &p.stdout, &p.stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return inside, fmt.Errorf("make a pipe: %w", err)
+		}
+		if i == 0 {
+			inside, *outside = append(inside, r), w
+		} else {
+			inside, *outside = append(inside, w), r
+		}
+	}
+	return inside, nil
+}
+
+func (p *Process) closePipes() {
+	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr} {
+		if f != nil {
+			_ = f.Close() // nothing is buffered
+		}
+	}
+}
+
+// send writes the command, with the program's descriptors beside its length.
+func (b *Box) send(payload []byte, inside []*os.File) error {
+	raw, err := b.command.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var rights []byte
+	if len(inside) > 0 {
+		var fds []int
+		for _, f := range inside {
+			// Not f.Fd: that would make the launcher's other end blocking.
+			conn, err := f.SyscallConn()
+			if err != nil {
+				return err
+			}
+			if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
+				return err
+			}
+		}
+		for _, fd := range fds {
+			// Programs expect blocking descriptors; the flag is the description's.
+			if err := unix.SetNonblock(fd, false); err != nil {
+				return err
+			}
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	length := binary.NativeEndian.AppendUint32(nil, uint32(len(payload)))
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		failed = unix.Sendmsg(int(fd), length, rights, nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(failed, unix.EAGAIN)
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	_, err = b.command.Write(payload)
+	return err
+}
+
+// encode checks a command and writes it as the stub reads it.
+func (c Command) encode() ([]byte, error) {
+	if len(c.Args) == 0 || c.Args[0] == "" {
+		return nil, errors.New("the command is empty")
+	}
+	dir := c.Dir
+	if dir == "" {
+		dir = "/work"
+	}
+	for _, list := range [][]string{c.Args, c.Env, {dir}} {
+		for _, s := range list {
+			if strings.ContainsRune(s, 0) {
+				return nil, fmt.Errorf("%q holds a zero byte", s)
+			}
+		}
+	}
+	var head [3]uint32
+	if c.Terminal != nil {
+		head = [3]uint32{1, uint32(c.Terminal.Cols), uint32(c.Terminal.Rows)}
+	}
+	var b []byte
+	for _, n := range head {
+		b = binary.NativeEndian.AppendUint32(b, n)
+	}
+	b = appendString(b, dir)
+	b = appendStrings(b, c.Args)
+	b = appendStrings(b, c.Env)
+	b = binary.NativeEndian.AppendUint32(b, uint32(len(c.Files)))
+	for _, f := range c.Files {
+		if f.Path == "" || path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == ".." || strings.HasPrefix(f.Path, "../") || strings.ContainsRune(f.Path, 0) {
+			return nil, fmt.Errorf("the path %q is not a clean relative one", f.Path)
+		}
+		mode := f.Mode.Perm()
+		if mode == 0 {
+			mode = 0o644
+		}
+		b = appendString(b, f.Path)
+		b = binary.NativeEndian.AppendUint32(b, uint32(mode))
+		b = binary.NativeEndian.AppendUint32(b, uint32(len(f.Content)))
+		b = append(b, f.Content...)
+	}
+	if len(b) > MaxCommandBytes {
+		return nil, fmt.Errorf("the command with its files has %d bytes: at most %d are possible", len(b), MaxCommandBytes)
+	}
+	return b, nil
+}
+
+// Stdin is the program's input, without a terminal. Closing it is its end.
+func (p *Process) Stdin() io.WriteCloser { return p.stdin }
+
+// Stdout and Stderr are the program's outputs, without a terminal. They end when
+// all who could write are gone.
+func (p *Process) Stdout() io.Reader { return p.stdout }
+
+// Stderr: see Stdout.
+func (p *Process) Stderr() io.Reader { return p.stderr }
+
+// PTY is the terminal's outer side. Reading ends with io.EOF when nobody is left
+// at the inner one.
+func (p *Process) PTY() io.ReadWriter { return terminal{p.box.master} }
+
+type terminal struct{ *os.File }
+
+// Read hides that Linux says EIO for the end of a terminal.
+func (t terminal) Read(b []byte) (int, error) {
+	n, err := t.File.Read(b)
+	if errors.Is(err, syscall.EIO) {
+		return n, io.EOF
+	}
+	return n, err
+}
+
+// Resize tells the terminal its new size, and with it the program in front.
+func (p *Process) Resize(size Size) error {
+	if !p.terminal {
+		return errors.New("the program has no terminal")
+	}
+	if err := pty.Setsize(p.box.master, &pty.Winsize{Cols: size.Cols, Rows: size.Rows}); err != nil {
+		return fmt.Errorf("resize terminal: %w", err)
+	}
+	return nil
+}
+
+// Signal sends a signal to the program: in a terminal to the group in front,
+// else to the program's own group.
+func (p *Process) Signal(sig syscall.Signal) error {
+	if _, err := p.box.control.Write(encodeSignal(int(sig), p.terminal)); err != nil {
+		return fmt.Errorf("send signal: %w", err)
+	}
+	return nil
+}
+
+// Wait waits for the program's end. What it started may go on until the box is
+// killed. The error is ErrBoxGone if the box died before the program's end was
+// known, as it does when it is killed.
+func (p *Process) Wait(ctx context.Context) (Exit, error) {
+	select {
+	case <-p.box.ended:
+	case <-ctx.Done():
+		return Exit{}, ctx.Err()
+	}
+	p.box.mu.Lock()
+	defer p.box.mu.Unlock()
+	if p.box.exit == nil {
+		return Exit{}, ErrBoxGone
+	}
+	return *p.box.exit, nil
+}
