@@ -230,7 +230,10 @@ func (r *Runner) Start(ctx context.Context, req Request) (*Run, error) {
 	}
 	place, err := r.enterQueue()
 	if err == nil {
-		if err = r.store.CreateRun(ctx, &run.row); err == nil {
+		// A copy: the room's active run can be looked at already.
+		row := run.row
+		if err = r.store.CreateRun(ctx, &row); err == nil {
+			run.change(func(kept *store.Run) { *kept = row })
 			go run.supervise(place)
 			return run, nil
 		}

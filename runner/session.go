@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"io"
 	"sync"
 	"time"
 
@@ -93,8 +94,14 @@ func (s *session) pump() {
 		readers.Go(func() { s.gather.copyFrom(s.calm, store.PTY, pty, flow) })
 		s.pumps.Go(func() { s.run.input.writeTo(s.calm, pty) })
 	} else {
-		readers.Go(func() { s.gather.copyFrom(s.calm, store.Stdout, s.process.Stdout(), flow) })
-		readers.Go(func() { s.gather.copyFrom(s.calm, store.Stderr, s.process.Stderr(), flow) })
+		for stream, src := range map[store.Stream]io.Reader{store.Stdout: s.process.Stdout(), store.Stderr: s.process.Stderr()} {
+			readers.Go(func() {
+				s.gather.copyFrom(s.calm, stream, src, flow)
+				if pipe, ok := src.(io.Closer); ok {
+					_ = pipe.Close() // it was read to its end
+				}
+			})
+		}
 		s.pumps.Go(func() {
 			stdin := s.process.Stdin()
 			s.run.input.writeTo(s.calm, stdin)

@@ -1,0 +1,47 @@
+package runner
+
+import (
+	"sort"
+	"testing"
+	"time"
+
+	"corun/store"
+)
+
+// BenchmarkFirstByte measures from the request to the first byte of output, and
+// reports the median and the 99th percentile. Pauses between runs, in which the
+// pool is refilled, are not in it.
+func BenchmarkFirstByte(b *testing.B) {
+	r := testRunner(b, func(c *Config) { c.Quotas = &Quotas{1e6, 1e6, 1e6}; c.PoolSize = 4 })
+	for language, text := range map[string]string{"bash": "echo hi", "python": "print('hi')", "javascript": "console.log('hi')"} {
+		b.Run(language, func(b *testing.B) {
+			room := newRoom(b, r)
+			var times []float64
+			for b.Loop() {
+				b.StopTimer()
+				eventually(b, "a full pool", func() bool { return r.pool.waiting() == 4 })
+				first := make(chan time.Time, 1)
+				req := program(language, text)
+				req.Room, req.By = room, "ann"
+				req.Events = func(e Event) {
+					if e.Kind == EventOutput && e.Stream == store.Stdout && e.Offset == 0 {
+						first <- time.Now()
+					}
+				}
+				b.StartTimer()
+				began := time.Now()
+				run, err := r.Start(b.Context(), req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				times = append(times, (<-first).Sub(began).Seconds()*1000)
+				b.StopTimer()
+				<-run.Done()
+				b.StartTimer()
+			}
+			sort.Float64s(times)
+			b.ReportMetric(times[len(times)/2], "p50-ms")
+			b.ReportMetric(times[len(times)*99/100], "p99-ms")
+		})
+	}
+}
