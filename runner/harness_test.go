@@ -11,13 +11,22 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"corun/runner/image"
 	"corun/runner/sandbox"
 	"corun/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := removeHostImage(); err != nil {
+			fmt.Fprintln(os.Stderr, "remove host image:", err)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
 
 // soon bounds what must happen, however busy the machine is.
 const soon = 60 * time.Second
@@ -49,7 +58,7 @@ func testRunner(t testing.TB, configure ...func(*Config)) *Runner {
 		}
 		check(t, launcher.Close())
 	})
-	cfg := Config{Store: st, Launcher: launcher, Image: testImage(t, dir), PoolSize: 2, MaxRunning: 32}
+	cfg := Config{Store: st, Launcher: launcher, Image: testImage(t), PoolSize: 2, MaxRunning: 32}
 	for _, c := range configure {
 		c(&cfg)
 	}
@@ -82,7 +91,7 @@ func (c *counting) next() int {
 
 // testImage is the default image where make has built it, or the host's own
 // /usr.
-func testImage(t testing.TB, dir string) image.Image {
+func testImage(t testing.TB) image.Image {
 	t.Helper()
 	if images := os.Getenv("CORUN_IMAGE_DIR"); images != "" {
 		recipe, err := image.DefaultRecipe()
@@ -93,9 +102,36 @@ func testImage(t testing.TB, dir string) image.Image {
 		}
 		return img
 	}
-	img, err := image.Host(filepath.Join(dir, "images"))
-	check(t, err)
+	img, err := hostImage()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return img
+}
+
+// hostImage makes one host image for all tests. It holds a mount of /usr, so
+// its folder must not be one that is removed with a test.
+var hostImage = sync.OnceValues(func() (image.Image, error) {
+	dir, err := os.MkdirTemp("", "corun-host-image-")
+	if err != nil {
+		return image.Image{}, err
+	}
+	hostImageDir = dir
+	return image.Host(dir)
+})
+
+var hostImageDir string
+
+// removeHostImage removes nothing while /usr is still mounted there.
+func removeHostImage() error {
+	if hostImageDir == "" {
+		return nil
+	}
+	usr := filepath.Join(hostImageDir, "host", "rootfs", "usr")
+	if err := unix.Unmount(usr, 0); err != nil {
+		return err
+	}
+	return os.RemoveAll(hostImageDir)
 }
 
 func check(t testing.TB, err error) {
