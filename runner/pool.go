@@ -16,6 +16,10 @@ const (
 	buildWithin = 10 * time.Second
 	// destroyWithin bounds the end of a box.
 	destroyWithin = 5 * time.Second
+	// refillPause lets the program that a box was taken for begin before its
+	// replacement is built: both take processor time, and somebody waits for the
+	// program.
+	refillPause = 20 * time.Millisecond
 	// Pauses between failed attempts to build: each is twice the former.
 	firstBackoff = 100 * time.Millisecond
 	mostBackoff  = 10 * time.Second
@@ -109,6 +113,7 @@ func (p *pool) fill() {
 		if p.missing() == 0 {
 			select {
 			case <-p.refill:
+				p.rest(refillPause)
 				continue
 			case <-p.ctx.Done():
 				return
@@ -124,12 +129,16 @@ func (p *pool) fill() {
 			continue
 		}
 		p.log.Error("build box ahead", "error", err, "retry_in", backoff)
-		select {
-		case <-time.After(backoff):
-		case <-p.ctx.Done():
-			return
-		}
+		p.rest(backoff)
 		backoff = min(2*backoff, mostBackoff)
+	}
+}
+
+// rest waits, or until the pool is closed.
+func (p *pool) rest(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-p.ctx.Done():
 	}
 }
 
