@@ -1,0 +1,55 @@
+// The few HTTP calls that the page makes.
+import type { Language, Role } from './live/messages.ts'
+
+/** A refusal in the server's words (RFC 9457). */
+export class ApiError extends Error {
+  constructor(readonly status: number, detail: string) {
+    super(detail)
+  }
+}
+
+async function call<T>(method: string, path: string, token: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = {}
+  if (token !== '') headers.Authorization = `Bearer ${token}`
+  if (body !== undefined) headers['Content-Type'] = 'application/json'
+  const answer = await fetch(`/api/v1${path}`, {
+    method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const value: unknown = await answer.json().catch(() => null)
+  if (!answer.ok) {
+    const detail = typeof value === 'object' && value !== null && 'detail' in value ? String(value.detail) : ''
+    throw new ApiError(answer.status, detail || `The server answered ${answer.status}.`)
+  }
+  return value as T
+}
+
+export interface NewRoom {
+  title?: string
+  language?: string
+  template?: string
+}
+
+export interface MadeRoom {
+  id: string
+  title: string
+  language: string
+  tokens: Record<Role, string>
+}
+
+export const languages = (): Promise<Language[]> => call('GET', '/languages', '')
+
+export const makeRoom = (room: NewRoom, apiToken: string): Promise<MadeRoom> =>
+  call('POST', '/rooms', apiToken, room)
+
+export const rotateToken = (room: string, role: Role, token: string): Promise<{ token: string }> =>
+  call('POST', `/rooms/${room}/tokens/${role}/rotate`, token)
+
+/** Whether a room is there for a token; 'unknown' when the server can't say. */
+export async function probeRoom(room: string, token: string): Promise<'ok' | 'gone' | 'unknown'> {
+  try {
+    await call('GET', `/rooms/${room}`, token)
+    return 'ok'
+  } catch (err) {
+    return err instanceof ApiError && (err.status === 404 || err.status === 401) ? 'gone' : 'unknown'
+  }
+}

@@ -1,0 +1,94 @@
+// The files of a room's document: which there are, and changes to the list.
+// Texts are root types of their own, so that a file that two people make at
+// once never loses text; deleting a file leaves its text for undo and history.
+import * as Y from 'yjs'
+
+export interface FileEntry {
+  id: string
+  path: string
+}
+
+const filesMap = (doc: Y.Doc): Y.Map<unknown> => doc.getMap('files')
+const roomMap = (doc: Y.Doc): Y.Map<unknown> => doc.getMap('room')
+
+export const textOf = (doc: Y.Doc, id: string): Y.Text => doc.getText(`file/${id}`)
+
+export function listFiles(doc: Y.Doc): FileEntry[] {
+  const files: FileEntry[] = []
+  filesMap(doc).forEach((value, id) => {
+    if (typeof value === 'object' && value !== null && 'path' in value && typeof value.path === 'string') {
+      files.push({ id, path: value.path })
+    }
+  })
+  return files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : a.id < b.id ? -1 : 1))
+}
+
+export interface RoomMeta {
+  language: string
+  entry: string
+  title: string
+}
+
+export function roomMeta(doc: Y.Doc): RoomMeta {
+  const text = (key: string): string => {
+    const value = roomMap(doc).get(key)
+    return typeof value === 'string' ? value : ''
+  }
+  return { language: text('language'), entry: text('entry'), title: text('title') }
+}
+
+export function setMeta(doc: Y.Doc, key: keyof RoomMeta, value: string): void {
+  roomMap(doc).set(key, value)
+}
+
+/** The longest path the server takes, in bytes of UTF-8. */
+const MAX_PATH_BYTES = 255
+
+/** What is wrong with a path, in words, or null. The server has the last word. */
+export function checkPath(path: string, others: readonly FileEntry[]): string | null {
+  if (path === '') return 'A file needs a name.'
+  if (new TextEncoder().encode(path).length > MAX_PATH_BYTES) return `The path is longer than ${MAX_PATH_BYTES} bytes.`
+  if (path.startsWith('/')) return 'The path must not begin with “/”.'
+  if (/\p{Cc}/u.test(path)) return 'The path holds a control character.'
+  if (path.split('/').some((part) => part === '' || part === '.' || part === '..')) {
+    return 'Each part of the path must be a name: not empty, not “.” or “..”.'
+  }
+  for (const other of others) {
+    if (other.path === path) return `There is a file ${path} already.`
+    if (other.path.startsWith(path + '/') || path.startsWith(other.path + '/')) {
+      return `${path} and ${other.path} can’t both be: one would be a folder.`
+    }
+  }
+  return null
+}
+
+export function newFile(doc: Y.Doc, path: string): string {
+  const id = listFiles(doc).length === 0 && textOf(doc, 'main').length === 0 ? 'main' : randomId()
+  filesMap(doc).set(id, { path })
+  return id
+}
+
+export function renameFile(doc: Y.Doc, id: string, path: string): void {
+  filesMap(doc).set(id, { path })
+}
+
+export function deleteFile(doc: Y.Doc, id: string): void {
+  filesMap(doc).delete(id)
+}
+
+/**
+ * Changes the room's language. A lone file that bears the old language's usual
+ * name gets the new one's, so that Run finds it.
+ */
+export function setLanguage(doc: Y.Doc, name: string, oldEntry: string | undefined, newEntry: string): void {
+  doc.transact(() => {
+    setMeta(doc, 'language', name)
+    const [only, ...more] = listFiles(doc)
+    if (only !== undefined && more.length === 0 && only.path === oldEntry) renameFile(doc, only.id, newEntry)
+  })
+}
+
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(9))
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_')
+}

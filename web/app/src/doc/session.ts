@@ -1,0 +1,97 @@
+// The shared document's side of an open room: the Y.Doc, the stock provider
+// that keeps it in step, and signals of what the page shows of it.
+import { batch, signal } from '@preact/signals'
+import * as decoding from 'lib0/decoding'
+import { WebsocketProvider } from 'y-websocket'
+import * as Y from 'yjs'
+import { listFiles, roomMeta, type FileEntry, type RoomMeta } from './files.ts'
+import { covers } from './vector.ts'
+
+export type SaveState = 'saved' | 'saving'
+
+const AUTH_MESSAGE = 2
+
+export class DocSession {
+  readonly doc = new Y.Doc()
+  readonly provider: WebsocketProvider
+  readonly files = signal<FileEntry[]>([])
+  readonly meta = signal<RoomMeta>({ language: '', entry: '', title: '' })
+  /** True from the first complete sync on. */
+  readonly loaded = signal(false)
+  readonly connected = signal(false)
+  readonly save = signal<SaveState>('saved')
+  /** The server's reason for not taking an edit, or ''. */
+  readonly refused = signal('')
+  private asking: ReturnType<typeof setTimeout> | undefined
+
+  /** askSaved is called when an edit has not been reported as saved for a while. */
+  constructor(serverUrl: string, room: string, token: string, private readonly askSaved: () => void) {
+    this.provider = new WebsocketProvider(serverUrl, room, this.doc, {
+      params: token === '' ? {} : { token },
+      // Another tab may hold another role; edits go by the server alone, which
+      // saves them before it shows them.
+      disableBc: true,
+      // Which ends are final is /live's to say: a token that was replaced
+      // closes this socket too, and the way back is the new token.
+      shouldReconnect: () => true,
+    })
+    this.provider.on('status', ({ status }) => { this.connected.value = status === 'connected' })
+    this.provider.on('sync', (synced) => { if (synced) this.loaded.value = true })
+    this.provider.messageHandlers[AUTH_MESSAGE] = (_encoder, decoder) => {
+      decoding.readVarUint(decoder) // the only kind there is: permission denied
+      this.refused.value = decoding.readVarString(decoder)
+    }
+    const read = (): void => batch(() => {
+      this.files.value = listFiles(this.doc)
+      this.meta.value = roomMeta(this.doc)
+    })
+    this.doc.getMap('files').observe(read)
+    this.doc.getMap('room').observe(read)
+    this.doc.on('update', (_update: Uint8Array, origin: unknown) => {
+      if (origin !== this.provider) this.edited()
+    })
+  }
+
+  setToken(token: string): void {
+    this.provider.params = { token }
+    this.provider.disconnect()
+    this.provider.connect()
+  }
+
+  /** Takes the server's word for what its store has. */
+  saved(stateVector: Uint8Array): void {
+    if (this.save.value === 'saving' && covers(stateVector, Y.encodeStateVector(this.doc))) this.settled()
+  }
+
+  /** After a reconnect the server says again what it has. */
+  recheck(): void {
+    if (this.save.value === 'saving') this.askSaved()
+  }
+
+  close(): void {
+    clearTimeout(this.asking)
+    this.provider.destroy()
+    this.doc.destroy()
+  }
+
+  private edited(): void {
+    // Deletions do not show in a state vector: they count as saved with the
+    // first report after them.
+    this.save.value = 'saving'
+    this.ask()
+  }
+
+  private ask(): void {
+    clearTimeout(this.asking)
+    this.asking = setTimeout(() => {
+      if (this.save.value !== 'saving') return
+      this.askSaved()
+      this.ask()
+    }, 1_000)
+  }
+
+  private settled(): void {
+    clearTimeout(this.asking)
+    this.save.value = 'saved'
+  }
+}

@@ -1,0 +1,104 @@
+// The text messages of /live, as CONTRACT.md §5 has them. Both sides ignore
+// fields that they do not know.
+
+export type Role = 'host' | 'guest' | 'viewer'
+
+export interface Participant {
+  id: string
+  name: string
+  /** The person's colour, 0 to 359. */
+  hue: number
+  role: Role
+}
+
+export interface RoomInfo {
+  id: string
+  title: string
+  language: string
+  locked: boolean
+  runs_enabled: boolean
+  ended: boolean
+}
+
+export interface Language {
+  name: string
+  version: string
+  aliases: string[]
+  extensions: string[]
+  /** The path that a program of this language usually starts at. */
+  entry: string
+}
+
+export type RunState = 'queued' | 'running' | 'finished'
+
+export type RunStatus =
+  | 'exited' | 'signaled' | 'compile_failed' | 'timeout' | 'cpu_limit' | 'memory_limit'
+  | 'output_limit' | 'stopped' | 'lost' | 'failed'
+
+export interface Usage {
+  wall_ms: number
+  cpu_ms: number
+  memory_peak_bytes: number
+  output_bytes: number
+}
+
+export interface Run {
+  number: number
+  language: string
+  entry: string
+  mode: 'terminal' | 'pipes'
+  state: RunState
+  stage?: 'compile' | 'run' | ''
+  status?: RunStatus | ''
+  exit_code?: number | null
+  signal?: string | null
+  message?: string
+  startup_ms?: number | null
+  usage?: Usage | null
+  started_by: string
+  started_by_name: string
+}
+
+export type DriverReason = 'taken' | 'given' | 'released' | 'left' | 'granted'
+
+export type ServerMessage =
+  | {
+      type: 'hello'; protocol: number; you: Participant; resume: string; participants: Participant[]
+      driver: string | null; room: RoomInfo; languages: Language[] | null; run: Run | null
+    }
+  | { type: 'participant.joined' | 'participant.left' | 'participant.updated'; participant: Participant }
+  | { type: 'driver.changed'; driver: string | null; by: string | null; reason: DriverReason }
+  | { type: 'driver.requested'; participant: Participant }
+  | { type: 'run.queued'; run: Run; position: number }
+  | { type: 'run.started' | 'run.exited'; run: Run }
+  | { type: 'run.stage'; run: Run; stage: 'compile' | 'run' }
+  | { type: 'run.stdin'; run: Run; by: string; data: string }
+  | { type: 'run.truncated'; run: Run; stream: string; dropped: number }
+  | { type: 'saved'; state_vector: string }
+  | { type: 'room.updated'; room: RoomInfo }
+  | { type: 'token.rotated'; role: Role; token: string; resume?: string }
+  | { type: 'error'; code: string; message: string; ref?: unknown }
+  | { type: 'pong' }
+
+export type ClientMessage =
+  | { type: 'run.start'; cols: number; rows: number; language?: string; entry?: string }
+  | { type: 'run.stop' | 'stdin.eof'; run: number }
+  | { type: 'signal'; run: number; signal: 'INT' | 'TERM' | 'KILL' }
+  | { type: 'resize'; cols: number; rows: number }
+  | { type: 'driver.request' | 'driver.take' | 'driver.release' | 'saved?' | 'ping' }
+  | { type: 'driver.give'; to: string }
+  | { type: 'participant.update'; name: string; hue: number }
+  | { type: 'participant.remove'; id: string }
+  | { type: 'room.update'; title?: string; locked?: boolean; runs_enabled?: boolean; ended?: boolean }
+
+/** Reads a text frame; null when it is no message. */
+export function parseMessage(text: string): ServerMessage | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value !== 'object' || value === null || !('type' in value)) return null
+    // The server of the same build is trusted with the fields of each type.
+    return typeof value.type === 'string' ? (value as ServerMessage) : null
+  } catch {
+    return null
+  }
+}

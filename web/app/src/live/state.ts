@@ -1,0 +1,109 @@
+// What the page knows of people and runs: a value, and how each message of the
+// server changes it. No socket, no clock, no DOM.
+import type { Language, Participant, RoomInfo, Run, ServerMessage } from './messages.ts'
+
+export interface LiveState {
+  you: Participant | null
+  participants: readonly Participant[]
+  driver: string | null
+  /** Who asked for the seat since it last changed hands, oldest first. */
+  requests: readonly string[]
+  room: RoomInfo | null
+  languages: readonly Language[]
+  run: Run | null
+  /** Place in the queue while the run waits; 0 is next. */
+  position: number | null
+}
+
+export const initialState: LiveState = {
+  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, position: null,
+}
+
+function withParticipant(all: readonly Participant[], one: Participant): Participant[] {
+  const at = all.findIndex((p) => p.id === one.id)
+  return at < 0 ? [...all, one] : all.map((p, i) => (i === at ? one : p))
+}
+
+/** A message about an older run never replaces a newer one. */
+function newerRun(state: LiveState, run: Run): Run {
+  return state.run !== null && state.run.number > run.number ? state.run : run
+}
+
+export function reduce(state: LiveState, msg: ServerMessage): LiveState {
+  switch (msg.type) {
+    case 'hello': {
+      const here = new Set(msg.participants.map((p) => p.id))
+      return {
+        you: msg.you,
+        participants: withParticipant(msg.participants, msg.you),
+        driver: msg.driver,
+        requests: msg.driver === state.driver ? state.requests.filter((id) => here.has(id)) : [],
+        room: msg.room,
+        languages: msg.languages ?? [],
+        run: msg.run,
+        position: null,
+      }
+    }
+    case 'participant.joined':
+    case 'participant.updated':
+      return {
+        ...state,
+        participants: withParticipant(state.participants, msg.participant),
+        you: state.you?.id === msg.participant.id ? msg.participant : state.you,
+      }
+    case 'participant.left':
+      return {
+        ...state,
+        participants: state.participants.filter((p) => p.id !== msg.participant.id),
+        requests: state.requests.filter((id) => id !== msg.participant.id),
+      }
+    case 'driver.changed':
+      return { ...state, driver: msg.driver, requests: [] }
+    case 'driver.requested':
+      return state.requests.includes(msg.participant.id)
+        ? state
+        : { ...state, requests: [...state.requests, msg.participant.id] }
+    case 'run.queued':
+      return { ...state, run: newerRun(state, msg.run), position: msg.position }
+    case 'run.started':
+    case 'run.exited':
+      return { ...state, run: newerRun(state, msg.run), position: null }
+    case 'run.stage':
+      return { ...state, run: newerRun(state, { ...msg.run, stage: msg.stage }) }
+    case 'room.updated':
+      return { ...state, room: msg.room }
+    default:
+      return state
+  }
+}
+
+export const isActive = (run: Run | null): run is Run => run !== null && run.state !== 'finished'
+
+export const mayEdit = (s: LiveState): boolean =>
+  s.you !== null && s.you.role !== 'viewer' && s.room?.locked !== true
+
+export const mayRun = (s: LiveState): boolean =>
+  s.you !== null && s.you.role !== 'viewer' && s.room?.runs_enabled !== false
+
+export const isDriver = (s: LiveState): boolean => s.you !== null && s.driver === s.you.id
+
+/** What the seat offers this person. */
+export interface SeatChoices {
+  take: boolean
+  request: boolean
+  release: boolean
+  give: boolean
+}
+
+export function seatChoices(s: LiveState): SeatChoices {
+  const can = s.you !== null && s.you.role !== 'viewer'
+  const mine = isDriver(s)
+  const host = s.you?.role === 'host'
+  const asked = s.you !== null && s.requests.includes(s.you.id)
+  return {
+    take: can && !mine && (s.driver === null || host),
+    request: can && !mine && s.driver !== null && !host && !asked,
+    release: mine,
+    give: mine || host,
+  }
+}

@@ -1,0 +1,25 @@
+// The page's entry: the start page at /, a room at /r/{room}.
+import { render } from 'preact'
+import { parseRoomLink } from './links.ts'
+import { StartPage } from './start/start-page.tsx'
+import '@xterm/xterm/css/xterm.css'
+import './styles/base.css'
+import './styles/start.css'
+import './styles/room.css'
+import './styles/panels.css'
+import './theme.ts'
+
+const root = document.getElementById('app')
+if (root === null) throw new Error('index.html has no #app')
+
+const link = parseRoomLink(location.href, location.origin)
+if (link === null) {
+  render(<StartPage />, root)
+} else {
+  // The editor and the terminal are most of the code: the start page does
+  // without them.
+  void import('./room/room-page.tsx').then(({ RoomPage }) => render(<RoomPage link={link} />, root))
+}
+
+// Another link in the same tab is another room or another right.
+addEventListener('hashchange', () => location.reload())

@@ -1,0 +1,61 @@
+import { useEffect, useMemo, useRef } from 'preact/hooks'
+import * as Y from 'yjs'
+import { textOf, type FileEntry } from '../doc/files.ts'
+import { FileEditor } from '../editor/editor.ts'
+import { t } from '../strings.ts'
+import type { RoomSession } from './session.ts'
+
+export function EditorPane({ session }: { session: RoomSession }) {
+  const file = session.shown.value
+  const { you, room } = session.state.value
+  const why = you?.role === 'viewer' ? t.readOnlyViewer : room?.locked === true ? t.readOnlyLocked : ''
+  const histories = useMemo(() => new Map<string, Y.UndoManager>(), [session])
+  return (
+    <main class="editor-pane" data-testid="editor">
+      <div class="pane-head">
+        <span class="file-title">{file?.path ?? ''}</span>
+        <span class="read-only" data-testid="read-only">{why}</span>
+      </div>
+      {!session.doc.loaded.value && file === undefined
+        ? <p class="pane-message">{t.loading}</p>
+        : file === undefined
+          ? <p class="pane-message">{t.noFile}</p>
+          : <Editor key={file.id} session={session} file={file} histories={histories} />}
+    </main>
+  )
+}
+
+interface EditorProps {
+  session: RoomSession
+  file: FileEntry
+  histories: Map<string, Y.UndoManager>
+}
+
+function Editor({ session, file, histories }: EditorProps) {
+  const place = useRef<HTMLDivElement>(null)
+  const editor = useRef<FileEditor | null>(null)
+  const readOnly = !session.mayEdit.value
+  useEffect(() => {
+    if (place.current === null) return
+    const text = textOf(session.doc.doc, file.id)
+    let undo = histories.get(file.id)
+    if (undo === undefined) {
+      // Only what this page's editor does is tracked: origins are added by it.
+      undo = new Y.UndoManager(text, { trackedOrigins: new Set() })
+      histories.set(file.id, undo)
+    }
+    const made = new FileEditor({
+      parent: place.current, text, path: file.path, awareness: session.doc.provider.awareness, undo, readOnly,
+    })
+    editor.current = made
+    // Focus follows what was just opened, but is taken from nobody's hands.
+    if (document.activeElement === document.body || document.activeElement?.closest('.file') != null) made.focus()
+    return () => {
+      editor.current = null
+      made.destroy()
+    }
+  }, [session, file.id])
+  useEffect(() => { editor.current?.setPath(file.path) }, [file.path])
+  useEffect(() => { editor.current?.setReadOnly(readOnly) }, [readOnly])
+  return <div class="editor-place" ref={place} />
+}

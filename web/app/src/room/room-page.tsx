@@ -1,0 +1,67 @@
+// An open room: top bar, sidebar, editor, terminal. On a narrow screen the
+// three stand behind tabs.
+import { useComputed, useSignal } from '@preact/signals'
+import { useEffect, useMemo } from 'preact/hooks'
+import type { RoomLink } from '../links.ts'
+import { t } from '../strings.ts'
+import { EditorPane } from './editor-pane.tsx'
+import { EndPage } from './end-page.tsx'
+import { useRoomKeys } from './keys.ts'
+import { RunPane } from './run-pane.tsx'
+import { RoomSession } from './session.ts'
+import { Sidebar } from './sidebar.tsx'
+import { Splitter } from './splitter.tsx'
+import { TopBar } from './top-bar.tsx'
+
+type View = 'code' | 'output' | 'room'
+const views: [View, string][] = [['code', t.code], ['output', t.output], ['room', t.room]]
+
+export function RoomPage({ link }: { link: RoomLink }) {
+  const session = useMemo(() => new RoomSession(link.room, link.token), [link.room, link.token])
+  useEffect(() => {
+    session.open()
+    return () => session.close()
+  }, [session])
+  const view = useSignal<View>('code')
+  const title = useComputed(() => session.title.value)
+  useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
+  useRoomKeys(session, (pane) => { view.value = pane })
+
+  if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
+  return (
+    <div class="room" data-view={view.value}>
+      <TopBar session={session} />
+      <nav class="views" aria-label={t.room}>
+        {views.map(([name, label]) => (
+          <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{label}</button>
+        ))}
+      </nav>
+      <div class="panes">
+        <Sidebar session={session} />
+        <EditorPane session={session} />
+        <Splitter />
+        <RunPane session={session} />
+      </div>
+      <Notices session={session} />
+    </div>
+  )
+}
+
+/** What must be told: to the eye while it matters, to a screen reader in words. */
+function Notices({ session }: { session: RoomSession }) {
+  const refused = session.doc.refused.value
+  const text = refused === '' ? session.notice.value : t.refused(refused)
+  return (
+    <>
+      <div class="sr-only" role="status" aria-live="polite" data-testid="announcement">{session.announcement.value}</div>
+      <div class="notice-place" role="alert">
+        {text !== '' && (
+          <div class="notice" data-testid="notice">
+            <span>{text}</span>
+            <button type="button" class="quiet" onClick={() => { session.tell(''); session.doc.refused.value = '' }}>{t.dismiss}</button>
+          </div>
+        )}
+      </div>
+    </>
+  )
+}

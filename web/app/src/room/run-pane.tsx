@@ -1,0 +1,60 @@
+import { useEffect, useRef } from 'preact/hooks'
+import { runKeys, stopKeys, t } from '../strings.ts'
+import { dark } from '../theme.ts'
+import { PlayIcon, StopIcon } from '../ui/icons.tsx'
+import { Seat } from './seat.tsx'
+import type { RoomSession } from './session.ts'
+import { VerdictLine } from './verdict-line.tsx'
+
+export function RunPane({ session }: { session: RoomSession }) {
+  const place = useRef<HTMLDivElement>(null)
+  const { terminal } = session
+  useEffect(() => {
+    if (place.current !== null) terminal.open(place.current)
+    return () => terminal.dispose()
+  }, [terminal])
+  useEffect(() => terminal.setDark(dark.value), [terminal, dark.value])
+  const mine = session.isDriver.value
+  // From pressing Run straight on to typing, for whoever types.
+  const active = session.active.value
+  const wasActive = useRef(false)
+  useEffect(() => {
+    if (active && !wasActive.current && mine && session.startedHere()) terminal.focus()
+    wasActive.current = active
+  }, [active, mine])
+  const never = session.state.value.run === null
+  return (
+    <section class="run-pane" aria-label={t.output}>
+      <RunBar session={session} />
+      <Seat session={session} />
+      <div class="terminal-frame" data-live={active && mine} data-watch={active && !mine}>
+        <div class="terminal" data-testid="terminal" ref={place} />
+        {never && <p class="pane-message over">{t.runHint}</p>}
+      </div>
+      <VerdictLine session={session} />
+    </section>
+  )
+}
+
+function RunBar({ session }: { session: RoomSession }) {
+  const active = session.active.value
+  const mayRun = session.mayRun.value
+  const off = session.state.value.room?.runs_enabled === false
+  return (
+    <div class="pane-head run-bar">
+      <button
+        type="button" class="primary" data-testid="run" disabled={active || !mayRun || !session.online.value}
+        title={off ? t.runsDisabled : `${t.run} (${runKeys})`} onClick={() => session.start()}
+      >
+        <PlayIcon />{t.run}<kbd class="wide">{runKeys}</kbd>
+      </button>
+      <button
+        type="button" class="stop" data-testid="stop" disabled={!active || !mayRun} title={`${t.stop} (${stopKeys})`}
+        onClick={() => session.stop()}
+      >
+        <StopIcon />{t.stop}
+      </button>
+      <span class="run-note">{off ? t.runsDisabled : ''}</span>
+    </div>
+  )
+}

@@ -1,0 +1,87 @@
+import { useState } from 'preact/hooks'
+import { t } from '../strings.ts'
+import { languageName } from '../start/language-picker.tsx'
+import { Logo, ShareIcon } from '../ui/icons.tsx'
+import { Popover } from '../ui/popover.tsx'
+import { ThemeButton } from '../ui/theme-button.tsx'
+import { Avatar } from './people.tsx'
+import type { RoomSession } from './session.ts'
+import { SharePanel } from './share-panel.tsx'
+
+/** Faces in the bar; the sidebar has everybody. */
+const FACES = 5
+
+export function TopBar({ session }: { session: RoomSession }) {
+  const { participants, driver } = session.state.value
+  return (
+    <header class="top-bar">
+      <a class="brand" href="/" aria-label={`${t.product}: ${t.toStart}`}><Logo /></a>
+      <Title session={session} />
+      <LanguageSelect session={session} />
+      <span class="spacer" />
+      <Status session={session} />
+      <span class="faces" aria-hidden="true">
+        {participants.slice(0, FACES).map((p) => <Avatar key={p.id} person={p} driving={p.id === driver} />)}
+        {participants.length > FACES && <span class="more-faces">+{participants.length - FACES}</span>}
+      </span>
+      <Popover label={t.share} class="secondary" testid="share" face={<><ShareIcon /><span class="wide">{t.share}</span></>}>
+        {() => <SharePanel session={session} />}
+      </Popover>
+      <ThemeButton />
+    </header>
+  )
+}
+
+function Title({ session }: { session: RoomSession }) {
+  const title = session.title.value
+  const [draft, setDraft] = useState<string | null>(null)
+  const finish = (): void => {
+    if (draft !== null) session.setTitle(draft)
+    setDraft(null)
+  }
+  return (
+    <input
+      class="title" aria-label={t.title} placeholder={t.untitled} maxLength={100} spellcheck={false} data-testid="title"
+      readOnly={!session.mayEdit.value} value={draft ?? title}
+      onInput={(e) => setDraft(e.currentTarget.value)} onBlur={finish}
+      onKeyDown={(e) => {
+        if (e.key === 'Escape') { setDraft(null); e.currentTarget.blur() }
+        if (e.key === 'Enter') e.currentTarget.blur()
+      }}
+    />
+  )
+}
+
+function LanguageSelect({ session }: { session: RoomSession }) {
+  const { languages } = session.state.value
+  const language = session.doc.meta.value.language || session.state.value.room?.language || ''
+  const known = languages.some((l) => l.name === language)
+  return (
+    <select
+      aria-label={t.language} class="language-select" data-testid="language" value={language}
+      disabled={!session.mayEdit.value} onChange={(e) => session.setLanguage(e.currentTarget.value)}
+    >
+      {!known && <option value={language}>{languageName(language)}</option>}
+      {languages.map((l) => <option key={l.name} value={l.name}>{languageName(l.name)}</option>)}
+    </select>
+  )
+}
+
+/** Whether this page is in touch, and whether the server has all of it. */
+function Status({ session }: { session: RoomSession }) {
+  const online = session.online.value
+  const everOpen = session.state.value.you !== null
+  const saved = session.doc.save.value === 'saved'
+  const connection = online ? t.connected : everOpen ? t.reconnecting : t.connecting
+  const state = online ? 'on' : everOpen ? 'off' : 'wait'
+  return (
+    <span class="status">
+      <span class={`link-state ${state}`} data-testid="connection" data-state={online ? 'connected' : everOpen ? 'reconnecting' : 'connecting'} title={connection}>
+        <i aria-hidden="true" /><span class="wide">{connection}</span>
+      </span>
+      <span class="save-state" data-testid="saved" data-state={saved ? 'saved' : 'saving'}>
+        {saved ? t.saved : online ? t.saving : t.unsavedOffline}
+      </span>
+    </span>
+  )
+}

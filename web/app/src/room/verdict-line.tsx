@@ -1,0 +1,43 @@
+import type { Run } from '../live/messages.ts'
+import { bytes, duration, t, verdict } from '../strings.ts'
+import type { RoomSession } from './session.ts'
+
+/** One line that never moves: how the run stands, or how it ended. */
+export function VerdictLine({ session }: { session: RoomSession }) {
+  const { run, position } = session.state.value
+  return (
+    <div class="verdict" data-testid="verdict" data-state={run?.state ?? 'none'} data-status={run?.status ?? ''}>
+      {run === null
+        ? <span class="soft">{t.notStarted}</span>
+        : run.state === 'finished' ? <Ended run={run} /> : <Underway run={run} position={position} />}
+    </div>
+  )
+}
+
+function Underway({ run, position }: { run: Run; position: number | null }) {
+  const words = run.state === 'queued' ? t.queued(position) : run.stage === 'compile' ? t.compiling : t.running
+  return (
+    <>
+      <i class="dot busy" aria-hidden="true" />
+      <b>{words}</b>
+      <span class="detail">{t.startedBy(run.started_by_name)}</span>
+    </>
+  )
+}
+
+function Ended({ run }: { run: Run }) {
+  const { tone, head, detail } = verdict(run)
+  return (
+    <>
+      <i class={`dot ${tone}`} aria-hidden="true" />
+      <b>{head}</b>
+      <span class="detail" title={detail}>{detail}</span>
+      {run.usage != null && (
+        <span class="usage">
+          <span data-testid="time" title="wall time">{duration(run.usage.wall_ms)}</span>
+          <span data-testid="memory" title="most memory in use">{bytes(run.usage.memory_peak_bytes)}</span>
+        </span>
+      )}
+    </>
+  )
+}

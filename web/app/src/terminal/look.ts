@@ -1,0 +1,22 @@
+import type { ITheme } from '@xterm/xterm'
+
+// Sixteen colours of equal weight; each has at least 4.5:1 on its background.
+const light: ITheme = {
+  background: '#fbfbfa', foreground: '#1f2328', cursor: '#0f766e', cursorAccent: '#fbfbfa',
+  selectionBackground: '#b9ddd9', selectionForeground: '#1f2328',
+  black: '#1f2328', red: '#b42318', green: '#14723c', yellow: '#8a5a00',
+  blue: '#1d57b8', magenta: '#8b3fa8', cyan: '#0e6f7c', white: '#57606a',
+  brightBlack: '#656d76', brightRed: '#a40e26', brightGreen: '#0f6434', brightYellow: '#7a4e00',
+  brightBlue: '#0c4aa6', brightMagenta: '#7a2e98', brightCyan: '#0b5f6a', brightWhite: '#3d444d',
+}
+
+const dark: ITheme = {
+  background: '#14171b', foreground: '#dfe3e8', cursor: '#4fd1c5', cursorAccent: '#14171b',
+  selectionBackground: '#27504f', selectionForeground: '#ffffff',
+  black: '#8b949e', red: '#ff8a80', green: '#7bd88f', yellow: '#e5c07b',
+  blue: '#82b1ff', magenta: '#d8a3f0', cyan: '#6fd3df', white: '#dfe3e8',
+  brightBlack: '#9aa4af', brightRed: '#ffa8a0', brightGreen: '#9be8ab', brightYellow: '#f0d49b',
+  brightBlue: '#a8c8ff', brightMagenta: '#e5c1f6', brightCyan: '#9ae3ec', brightWhite: '#ffffff',
+}
+
+export const terminalTheme = (isDark: boolean): ITheme => (isDark ? dark : light)
