@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"corun/runner"
 )
 
 // Admin is the handler of the operations listener: health with detail, metrics
@@ -66,12 +68,13 @@ func (s *Server) metrics() *prometheus.Registry {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge("participants", "People connected to rooms.", func() float64 { _, n := s.live.Rooms(); return float64(n) })
 	gauge("rooms_loaded", "Rooms whose document is in memory.", func() float64 { return float64(s.cfg.Rooms.Loaded()) })
-	stats := func(pick func(st runnerStats) int) func() float64 {
+	stats := func(pick func(st runner.Stats) int) func() float64 {
 		return func() float64 { return float64(pick(s.cfg.Runner.Stats())) }
 	}
-	gauge("runs_active", "Runs whose program is executing.", stats(func(st runnerStats) int { return st.Running }))
-	gauge("runs_queued", "Runs waiting for a box.", stats(func(st runnerStats) int { return st.Queued }))
-	gauge("pool_ready", "Boxes built ahead and waiting.", stats(func(st runnerStats) int { return st.Ready }))
-	gauge("box_leftovers", "Processes, mounts and cgroups of boxes that are gone; must be zero.", stats(func(st runnerStats) int { return st.Leftovers }))
+	gauge("runs_active", "Runs whose program is executing.", stats(func(st runner.Stats) int { return st.Running }))
+	gauge("runs_queued", "Runs waiting for a box.", stats(func(st runner.Stats) int { return st.Queued }))
+	gauge("pool_ready", "Boxes built ahead and waiting.", stats(func(st runner.Stats) int { return st.Ready }))
+	gauge("pool_cold_starts", "Boxes built while somebody waited, since the start.", stats(func(st runner.Stats) int { return int(st.Cold) }))
+	gauge("box_leftovers", "Processes, mounts and cgroups of boxes that are gone; must be zero.", stats(func(st runner.Stats) int { return st.Leftovers }))
 	return reg
 }

@@ -96,6 +96,10 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 			room.RunOutput(e.Run.Number, uint8(e.Stream), e.Data)
 		case runner.EventExited:
 			room.RunExited(e.Run)
+			for who, bytes := range e.Input {
+				s.events.add(id, live.Event{Kind: "stdin", Data: map[string]any{"run": e.Run.Number, "by": who, "bytes": bytes}})
+			}
+			s.events.add(id, live.Event{Kind: "run", Data: map[string]any{"run": e.Run.Number, "status": e.Run.Status}})
 			s.live.Release(room)
 		}
 	}
@@ -133,6 +137,25 @@ func (s *Server) liveRoom(ctx context.Context, id string) (*live.Room, error) {
 		return nil, failed
 	}
 	return room, nil
+}
+
+// savedWithin bounds how long a saved message waits for a room.
+const savedWithin = 5 * time.Second
+
+// Saved tells a room's people that more of its document was saved. It does not
+// block.
+func (s *Server) Saved(id string) {
+	s.live.Peek(id, func(room *live.Room) {
+		room.Saved(func() (sv []byte, err error) {
+			ctx, cancel := context.WithTimeout(context.Background(), savedWithin)
+			defer cancel()
+			err = s.withRoom(ctx, id, func(doc *collab.Room) error {
+				sv, err = doc.StateVector(ctx)
+				return err
+			})
+			return sv, err
+		})
+	})
 }
 
 func (s *Server) lastRun(ctx context.Context, id string) (*store.Run, error) {

@@ -91,10 +91,11 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	if err != nil {
 		return err
 	}
-	rooms := collab.NewHub(st, collab.HubOptions{Log: log})
+	var server *web.Server // set before any room is loaded
+	rooms := collab.NewHub(st, collab.HubOptions{Log: log, OnSaved: func(id string) { server.Saved(id) }})
 	closers = append(closers, rooms.Close)
 
-	server := web.New(web.Config{
+	server = web.New(web.Config{
 		Store: st, Rooms: rooms, Runner: run, Log: log, Origins: c.AllowOrigin, OpenRooms: c.OpenRooms,
 		AnyoneMayCreate: c.Create == "anyone" || (c.Create == "" && local),
 	})

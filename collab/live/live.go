@@ -336,29 +336,26 @@ func (r *Room) Broadcast(v any) {
 // savedEvery is the least time between two saved messages to everybody.
 const savedEvery = 250 * time.Millisecond
 
-// Saved tells everybody what the store has, at most four times a second; get
-// is called when the message is made. It must not block.
-func (r *Room) Saved(get func() []byte) {
+// Saved tells everybody what the store has, at most four times a second; get is
+// called just before, in a goroutine of its own, and may wait.
+func (r *Room) Saved(get func() ([]byte, error)) {
 	r.mu.Lock()
 	defer r.unlock()
 	if r.savedWait != nil || len(r.members) == 0 {
 		return
 	}
-	if wait := savedEvery - r.hub.now().Sub(r.savedAt); wait > 0 {
-		r.savedWait = time.AfterFunc(wait, func() {
-			r.mu.Lock()
-			defer r.unlock()
-			r.savedWait = nil
-			r.sendSaved(get)
-		})
-		return
-	}
-	r.sendSaved(get)
-}
-
-func (r *Room) sendSaved(get func() []byte) {
-	r.savedAt = r.hub.now()
-	r.broadcast(SavedMessage(get()))
+	wait := max(0, savedEvery-r.hub.now().Sub(r.savedAt))
+	r.savedWait = time.AfterFunc(wait, func() {
+		r.mu.Lock()
+		// From now on what is saved needs another message.
+		r.savedWait, r.savedAt = nil, r.hub.now()
+		r.unlock()
+		stateVector, err := get()
+		if err != nil {
+			return // the room is being unloaded, or its store fails, which is told otherwise
+		}
+		r.Broadcast(SavedMessage(stateVector))
+	})
 }
 
 // SavedMessage says that the store has all up to the state vector.
