@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"corun/runner/image"
 	"corun/runner/sandbox"
@@ -122,14 +121,9 @@ var hostImage = sync.OnceValues(func() (image.Image, error) {
 
 var hostImageDir string
 
-// removeHostImage removes nothing while /usr is still mounted there.
 func removeHostImage() error {
 	if hostImageDir == "" {
 		return nil
-	}
-	usr := filepath.Join(hostImageDir, "host", "rootfs", "usr")
-	if err := unix.Unmount(usr, 0); err != nil {
-		return err
 	}
 	return os.RemoveAll(hostImageDir)
 }

@@ -190,7 +190,7 @@ func compileFilter() ([]byte, error) {
 
 func (r *Runner) buildBox(ctx context.Context, limits sandbox.Limits) (*sandbox.Box, error) {
 	box, err := r.launcher.Build(ctx, sandbox.Spec{
-		Rootfs: r.image.Rootfs, Seccomp: r.filter, Limits: limits, Hostname: boxHostname,
+		Rootfs: r.image.Rootfs, Usr: r.image.Usr, Seccomp: r.filter, Limits: limits, Hostname: boxHostname,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("build box: %w", err)

@@ -34,6 +34,7 @@ type ending struct {
 	err      error        // why it could not begin, or how its box failed
 	exit     sandbox.Exit // when err is nil
 	oomKills int          // by the kernel's counter
+	forks    int          // refused by the kernel
 	mode     string
 	limits   Limits
 	language string
@@ -47,10 +48,19 @@ type verdict struct {
 	message  string
 }
 
-// judge gives the verdict. Memory is judged by the kernel's counter alone, and
+// judge gives the verdict. Refused forks end no run, but say why one went wrong.
+func judge(e ending) verdict {
+	v := judgeEnd(e)
+	if e.began && e.forks > 0 {
+		v.message += fmt.Sprintf(" It tried to have more than the %d processes and threads that a run has.", e.limits.Box.Processes)
+	}
+	return v
+}
+
+// judgeEnd says what ended the run. Memory is judged by the kernel's counter alone, and
 // before how the program ended: one whose child was killed for it may well have
 // exited with a code of its own.
-func judge(e ending) verdict {
+func judgeEnd(e ending) verdict {
 	switch {
 	case e.cause == causeShutdown && !e.began:
 		return verdict{status: store.StatusLost, message: "The server ended before the program could begin."}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -83,23 +86,33 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, serve func(conte
 	// The request's context ends with the hijack's handler, not with the socket.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
-	code, reason := s.closeCode(serve(ctx, ws))
-	if code == 0 {
-		return nil // the peer has gone already
-	}
-	// A control frame holds 125 bytes, two of them the code.
-	if len(reason) > 123 {
-		reason = reason[:123]
-	}
-	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
-	// Wait a little for the peer's answer, so that it reads the code before the
-	// connection is reset.
-	_ = ws.SetReadDeadline(time.Now().Add(2 * time.Second))
-	for {
-		if _, _, err := ws.NextReader(); err != nil {
-			return nil
+	if code, reason := s.closeCode(serve(ctx, ws)); code != 0 {
+		// A control frame holds 125 bytes, two of them the code.
+		if len(reason) > maxReason {
+			reason = strings.ToValidUTF8(reason[:maxReason], "")
 		}
+		_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
 	}
+	linger(ws.NetConn())
+	return nil
+}
+
+const (
+	// maxReason is the longest reason of a close, in bytes.
+	maxReason = 123
+	// lingerFor is how long a peer has to read why it was closed.
+	lingerFor = 2 * time.Second
+)
+
+// linger ends a connection so that the peer can read what was written last: to
+// close it with input unread would reset it. What the peer still sends is
+// dropped until it closes as well.
+func linger(conn net.Conn) {
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(lingerFor)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, conn) // its error is the deadline or the peer's reset
 }
 
 // closeCode says how to close a socket after err; 0 if the peer closed it.

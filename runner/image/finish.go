@@ -6,9 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // hostname is what programs see; boxes set it too.
@@ -88,12 +85,9 @@ func dropSetuid(rootfs string) error {
 	})
 }
 
-// hostFolders are what a host image shows of this machine, read-only.
-var hostFolders = []string{"usr"}
-
 // Host gives an image that shows this machine's own /usr, for machines where
-// none can be built. It is weaker: programs learn what is installed here. The
-// mount it takes stays until the machine restarts.
+// none can be built. It is weaker: programs learn what is installed here. Nothing
+// is mounted on the host: boxes mount /usr themselves, read-only.
 func Host(dir string) (Image, error) {
 	rootfs, err := filepath.Abs(filepath.Join(dir, "host", rootfsFolder))
 	if err != nil {
@@ -102,14 +96,14 @@ func Host(dir string) (Image, error) {
 	if err := makeHost(rootfs); err != nil {
 		return Image{}, fmt.Errorf("make host image: %w", err)
 	}
-	return Image{"host", rootfs}, nil
+	return Image{Name: "host", Rootfs: rootfs, Usr: "/usr"}, nil
 }
 
 func makeHost(rootfs string) error {
 	if err := os.MkdirAll(filepath.Dir(filepath.Dir(rootfs)), 0o700); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(rootfs, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(rootfs, "usr"), 0o755); err != nil {
 		return err
 	}
 	if err := writeEtc(rootfs); err != nil {
@@ -130,15 +124,7 @@ func makeHost(rootfs string) error {
 			}
 		}
 	}
-	if err := copyLinks("/etc/alternatives", filepath.Join(rootfs, "etc/alternatives")); err != nil {
-		return err
-	}
-	for _, name := range hostFolders {
-		if err := bindOnce("/"+name, filepath.Join(rootfs, name)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return copyLinks("/etc/alternatives", filepath.Join(rootfs, "etc/alternatives"))
 }
 
 // copyLinks copies the links of a folder that may not be there.
@@ -159,29 +145,6 @@ func copyLinks(from, to string) error {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// bindOnce shows a folder at another place, read-only, unless it does already.
-func bindOnce(from, to string) error {
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		return err
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 4 && f[4] == to {
-			return nil
-		}
-	}
-	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("show %s at %s: %w", from, to, err)
-	}
-	if err := unix.Mount("", to, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
-		return errors.Join(fmt.Errorf("make %s read-only: %w", to, err), unix.Unmount(to, 0))
 	}
 	return nil
 }

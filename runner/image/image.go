@@ -34,6 +34,7 @@ const layout = 1
 type Image struct {
 	Name   string // as default-0123456789ab
 	Rootfs string // its folder
+	Usr    string // folder that takes the place of its /usr, or ""
 }
 
 // Recipe says what is in an image.
@@ -102,7 +103,7 @@ func Open(dir, name string) (Image, error) {
 	} else if err != nil {
 		return Image{}, fmt.Errorf("find image: %w", err)
 	}
-	return Image{name, rootfs}, nil
+	return Image{Name: name, Rootfs: rootfs}, nil
 }
 
 // List gives the images in a folder, by name.

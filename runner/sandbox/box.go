@@ -80,7 +80,7 @@ func (l *Launcher) Build(ctx context.Context, spec Spec) (_ *Box, err error) {
 		b.cgroup = nil
 		return nil, err
 	}
-	if err := b.start(spec.Rootfs); err != nil {
+	if err := b.start(spec); err != nil {
 		return nil, err
 	}
 	// Should ctx end, or a step hang, the reads below end with the sockets.
@@ -99,18 +99,27 @@ func (l *Launcher) Build(ctx context.Context, spec Spec) (_ *Box, err error) {
 		return nil, errors.Join(err, ctx.Err())
 	}
 	b.watch.Add(2)
-	go b.watchControl() // ends with init
-	go b.watchMemory()  // ends with the box's destruction
+	go b.watchControl()        // ends with init
+	go b.watchMemory(b.cgroup) // ends with the box's destruction
 	return b, nil
 }
 
 // start executes init.
-func (b *Box) start(rootfs string) (err error) {
-	image, err := cloneImage(rootfs)
+func (b *Box) start(spec Spec) (err error) {
+	image, err := cloneImage(spec.Rootfs)
 	if err != nil {
 		return err
 	}
 	defer image.Close()
+	mounts := []*os.File{image}
+	if spec.Usr != "" {
+		usr, err := cloneImage(spec.Usr)
+		if err != nil {
+			return err
+		}
+		defer usr.Close()
+		mounts = append(mounts, usr)
+	}
 	control, controlInside, err := socketPair()
 	if err != nil {
 		return err
@@ -125,7 +134,7 @@ func (b *Box) start(rootfs string) (err error) {
 	b.command = command
 	b.init = &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{argv0}, Dir: "/", Env: []string{},
-		ExtraFiles: []*os.File{controlInside, commandInside, image}, SysProcAttr: attributes(b.uid),
+		ExtraFiles: append([]*os.File{controlInside, commandInside}, mounts...), SysProcAttr: attributes(b.uid),
 	}
 	if err := b.init.Start(); err != nil {
 		b.init = nil
@@ -256,9 +265,9 @@ func (b *Box) watchControl() {
 
 // watchMemory kills the box as a whole when the kernel says that its memory ran
 // out. With cgroup v2 the kernel does that itself.
-func (b *Box) watchMemory() {
+func (b *Box) watchMemory(group *cgroup) {
 	defer b.watch.Done()
-	if b.cgroup.oom == nil {
+	if group.oom == nil {
 		<-b.exited
 		if u, err := b.Usage(); err == nil && u.OOMKills > 0 {
 			close(b.oom)
@@ -267,19 +276,34 @@ func (b *Box) watchMemory() {
 	}
 	var count [8]byte
 	for {
-		if _, err := b.cgroup.oom.Read(count[:]); err != nil {
+		if _, err := group.oom.Read(count[:]); err != nil {
 			return // closed
 		}
-		// The group's removal signals too.
-		if u, err := b.Usage(); err != nil || u.OOMKills == 0 {
-			if b.isGone() {
-				return
-			}
-			continue
+		if b.killedForMemory() {
+			close(b.oom)
+			_ = b.Kill() // fails only when it is dead
+			return
 		}
-		close(b.oom)
-		_ = b.Kill() // fails only when it is dead
-		return
+	}
+}
+
+const (
+	oomSettles = 2 * time.Second
+	oomPause   = 2 * time.Millisecond
+)
+
+// killedForMemory tells whether the kernel has killed for lack of memory. It
+// signals before it kills, and it signals the removal of the group as well, so
+// that the counter has to be looked at for a while.
+func (b *Box) killedForMemory() bool {
+	for deadline := time.Now().Add(oomSettles); ; time.Sleep(oomPause) {
+		u, err := b.Usage()
+		if err == nil && u.OOMKills > 0 {
+			return true
+		}
+		if err != nil || b.isGone() || time.Now().After(deadline) {
+			return false
+		}
 	}
 }
 

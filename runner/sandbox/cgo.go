@@ -26,6 +26,9 @@ func encodeConfig(spec Spec, lengths [filters]int) []byte {
 	c.scratch_inodes = C.uint64_t(spec.Limits.ScratchInodes)
 	c.file_bytes = C.uint64_t(spec.Limits.FileBytes)
 	c.open_files = C.uint64_t(spec.Limits.OpenFiles)
+	if spec.Usr != "" {
+		c.usr = 1
+	}
 	for i, n := range lengths {
 		c.filter_lengths[i] = C.uint32_t(n)
 	}

@@ -178,12 +178,14 @@ func (c *cgroup) usage() (u Usage, err error) {
 		if errors.Is(err3, fs.ErrNotExist) { // before Linux 5.19
 			peak, err3 = readNumber(filepath.Join(memory, "memory.current"))
 		}
-		return Usage{time.Duration(cpu) * time.Microsecond, peak, int(kills)}, errors.Join(err1, err2, err3)
+		refused, err4 := readKey(filepath.Join(memory, "pids.events"), "max")
+		return Usage{time.Duration(cpu) * time.Microsecond, peak, int(kills), int(refused)}, errors.Join(err1, err2, err3, err4)
 	}
 	cpu, err1 := readNumber(filepath.Join(c.h.root, string(cgroup1.Cpuacct), c.group, "cpuacct.usage"))
 	kills, err2 := readKey(filepath.Join(memory, "memory.oom_control"), "oom_kill")
 	peak, err3 := readNumber(filepath.Join(memory, "memory.max_usage_in_bytes"))
-	return Usage{time.Duration(cpu), peak, int(kills)}, errors.Join(err1, err2, err3)
+	refused, err4 := readKey(filepath.Join(c.h.root, string(cgroup1.Pids), c.group, "pids.events"), "max")
+	return Usage{time.Duration(cpu), peak, int(kills), int(refused)}, errors.Join(err1, err2, err3, err4)
 }
 
 // remove deletes the group. It must be empty; the kernel may take a moment to

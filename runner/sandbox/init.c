@@ -114,6 +114,10 @@ static void make_root(void) {
 	MUST(CONTROL_FD, "make root", mkdir(BOX_ROOT, 0755));
 	MUST(CONTROL_FD, "mount image", syscall(SYS_move_mount, ROOTFS_FD, "", AT_FDCWD, BOX_ROOT, MOVE_MOUNT_F_EMPTY_PATH));
 	close(ROOTFS_FD);
+	if (config.usr) {
+		MUST(CONTROL_FD, "mount /usr", syscall(SYS_move_mount, USR_FD, "", AT_FDCWD, BOX_ROOT "/usr", MOVE_MOUNT_F_EMPTY_PATH));
+		close(USR_FD);
+	}
 
 	MUST(CONTROL_FD, "make scratch", mkdir(BOX_BASE "/scratch", 0755));
 	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)config.scratch_bytes,
@@ -316,7 +320,9 @@ static void stub(int slave) {
 	read_all(COMMAND_FD, command, length, COMMAND_FD, "receive command");
 	struct cursor c = {command, command + length};
 	uint32_t terminal = take_u32(&c);
-	struct winsize size = {.ws_col = (unsigned short)take_u32(&c), .ws_row = (unsigned short)take_u32(&c)};
+	struct winsize size = {0};
+	size.ws_col = (unsigned short)take_u32(&c);
+	size.ws_row = (unsigned short)take_u32(&c);
 	char *dir = take_string(&c);
 	char **argv = take_strings(&c), **envp = take_strings(&c);
 	for (uint32_t files = take_u32(&c); files > 0; files--) {

@@ -60,6 +60,7 @@ func DefaultLimits() Limits {
 // Spec is what a box is made from.
 type Spec struct {
 	Rootfs   string // folder of the image's root file system
+	Usr      string // folder that takes the place of its /usr, or ""
 	Seccomp  []byte // from CompileSeccomp
 	Limits   Limits
 	Hostname string
@@ -70,6 +71,9 @@ type Usage struct {
 	CPU        time.Duration // all processes together
 	MemoryPeak int64         // bytes
 	OOMKills   int           // processes killed because memory ran out
+	// ForksRefused counts the processes and threads that were not made because
+	// there were as many as allowed.
+	ForksRefused int
 }
 
 // Launcher makes boxes. It is safe for concurrent use.

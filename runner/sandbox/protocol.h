@@ -11,7 +11,7 @@
 #define BOX_BASE "/tmp"       // where the box's root is built, in its mount namespace
 #define BOX_ROOT BOX_BASE "/root"
 
-enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5 };
+enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6 };
 
 enum {
 	BOX_FILTERS = 2,      // seccomp programs, see CompileSeccomp
@@ -22,6 +22,7 @@ enum {
 struct box_config {
 	uint64_t scratch_bytes, scratch_inodes, file_bytes, open_files;
 	uint32_t filter_lengths[BOX_FILTERS]; // in instructions
+	uint32_t usr;                         // whether USR_FD takes the place of the image's /usr
 	char hostname[64];
 };
 

@@ -13,15 +13,16 @@ export function within(promise, what, ms = 20_000) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
-/** Resolves when check() is true, looked at whenever the document changes. */
-export function docUntil(doc, check, what) {
+/** Resolves when check() is true, looked at whenever one of the documents changes. */
+export function docUntil(docs, check, what) {
+  const all = [docs].flat()
   return within(new Promise((resolve) => {
     const look = () => {
       if (!check()) return
-      doc.off('update', look)
+      all.forEach((doc) => doc.off('update', look))
       resolve()
     }
-    doc.on('update', look)
+    all.forEach((doc) => doc.on('update', look))
     look()
   }), what)
 }

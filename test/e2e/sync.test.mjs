@@ -45,10 +45,7 @@ test('three stock clients converge under concurrent random edits and reconnects'
       if (rnd(10) === 0) await new Promise((resolve) => setImmediate(resolve))
     }
     const [a, ...rest] = clients
-    for (const c of rest) {
-      await docUntil(c.doc, () => sameState(a.doc, c.doc), `state of all to agree (seed ${seed})`)
-      await docUntil(a.doc, () => sameState(a.doc, c.doc), `state of all to agree (seed ${seed})`)
-    }
+    await docUntil(clients.map((c) => c.doc), () => rest.every((c) => sameState(a.doc, c.doc)), `all to agree (seed ${seed})`)
     for (const c of rest) assert.equal(c.text.toString(), a.text.toString(), `seed ${seed}`)
     assert.deepEqual(a.doc.store.pendingStructs, null)
 
@@ -134,7 +131,7 @@ test('kill -9 in the middle of typing loses nothing that another had seen', asyn
       assert.ok(fresh.text.toString().startsWith(seen), `crash ${crash}: the server has ${fresh.text.length} of ${seen.length} characters that were seen`)
       writer.provider.connect()
       reader.provider.connect()
-      await docUntil(reader.doc, () => sameState(reader.doc, writer.doc), 'all to agree again')
+      await docUntil([reader.doc, writer.doc], () => sameState(reader.doc, writer.doc), 'all to agree again')
       assert.equal(reader.text.toString(), writer.text.toString())
     }
   } finally {

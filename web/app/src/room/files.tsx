@@ -52,7 +52,7 @@ function FileRow({ session, file, onRename }: { session: RoomSession; file: File
         {entry && <span class="entry-mark" title={t.entry}><PlayIcon /><span class="sr-only">{t.entry}</span></span>}
       </button>
       {session.mayEdit.value && (
-        <Popover label={t.fileActions(file.path)} class="quiet square file-menu" face={<MoreIcon />} align="left">
+        <Popover label={t.fileActions(file.path)} class="quiet square file-menu" face={<MoreIcon />}>
           {(close) => (
             <div class="menu">
               {!entry && session.doc.files.value.length > 1 && (

@@ -58,7 +58,7 @@ function PersonActions({ session, person }: { session: RoomSession; person: Part
   const remove = state.you?.role === 'host'
   if (!give && !remove) return null
   return (
-    <Popover label={`${person.name}…`} class="quiet square person-menu" testid="person-menu" face={<MoreIcon />} align="left">
+    <Popover label={`${person.name}…`} class="quiet square person-menu" testid="person-menu" face={<MoreIcon />}>
       {(close) => (
         <div class="menu">
           {give && (

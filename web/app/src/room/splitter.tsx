@@ -14,7 +14,9 @@ export function Splitter() {
   const [percent, setPercent] = useState(() => bounded(Number(load<number>(local, KEY) ?? 56) || 56))
   const bar = useRef<HTMLDivElement>(null)
   useEffect(() => {
-    bar.current?.parentElement?.style.setProperty('--split', String(percent))
+    const panes = bar.current?.parentElement?.style
+    panes?.setProperty('--code', `${percent}fr`)
+    panes?.setProperty('--output', `${100 - percent}fr`)
     keep(local, KEY, percent)
   }, [percent])
   const drag = (event: PointerEvent): void => {

@@ -1,7 +1,8 @@
 // A small panel that a button opens. Escape and a click elsewhere close it; the
-// focus goes back to the button.
+// focus goes back to the button. It is placed against the window, so that no
+// pane that scrolls cuts it off.
 import type { ComponentChildren } from 'preact'
-import { useEffect, useId, useRef, useState } from 'preact/hooks'
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
 
 export interface PopoverProps {
   label: string
@@ -10,10 +11,22 @@ export interface PopoverProps {
   face: ComponentChildren
   children: (close: () => void) => ComponentChildren
   testid?: string
-  align?: 'left' | 'right'
 }
 
-export function Popover({ label, face, children, class: kind = 'quiet', testid, align = 'right' }: PopoverProps) {
+const GAP = 6
+const MARGIN = 8
+
+/** Places a panel under its button, or above where there is more room. */
+function place(panel: HTMLElement, button: HTMLElement): void {
+  const at = button.getBoundingClientRect()
+  const { offsetWidth: width, offsetHeight: height } = panel
+  const below = at.bottom + GAP
+  const left = at.left + width + MARGIN > innerWidth ? at.right - width : at.left
+  panel.style.left = `${Math.max(MARGIN, Math.min(left, innerWidth - width - MARGIN))}px`
+  panel.style.top = `${below + height + MARGIN > innerHeight && at.top > height + GAP ? at.top - GAP - height : below}px`
+}
+
+export function Popover({ label, face, children, class: kind = 'quiet', testid }: PopoverProps) {
   const [open, setOpen] = useState(false)
   const id = useId()
   const root = useRef<HTMLDivElement>(null)
@@ -22,15 +35,22 @@ export function Popover({ label, face, children, class: kind = 'quiet', testid, 
     setOpen(false)
     button.current?.focus()
   }
+  useLayoutEffect(() => {
+    const panel = root.current?.querySelector<HTMLElement>('.popover')
+    if (open && panel != null && button.current !== null) place(panel, button.current)
+  }, [open])
   useEffect(() => {
     if (!open) return
     root.current?.querySelector<HTMLElement>('.popover input, .popover button, .popover [tabindex]')?.focus()
     const outside = (event: Event): void => {
       if (event.target instanceof Node && root.current?.contains(event.target) !== true) setOpen(false)
     }
+    const shut = (): void => setOpen(false)
     addEventListener('pointerdown', outside)
     addEventListener('focusin', outside)
+    addEventListener('resize', shut)
     return () => {
+      removeEventListener('resize', shut)
       removeEventListener('pointerdown', outside)
       removeEventListener('focusin', outside)
     }
@@ -49,7 +69,7 @@ export function Popover({ label, face, children, class: kind = 'quiet', testid, 
       >
         {face}
       </button>
-      {open && <div class={`popover ${align}`} id={id} role="dialog" aria-label={label}>{children(close)}</div>}
+      {open && <div class="popover" id={id} role="dialog" aria-label={label}>{children(close)}</div>}
     </div>
   )
 }
