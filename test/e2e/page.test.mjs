@@ -1,0 +1,367 @@
+// The page in Debian's Chromium: two people write one program, run it and see
+// the same, each in a browser of their own. SCREENSHOTS=dir keeps pictures.
+import assert from 'node:assert/strict'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { chromium } from 'playwright-core'
+import { makeRoom, startServer } from './server.mjs'
+
+const flags = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+]
+const pictures = process.env.SCREENSHOTS
+
+let server
+let browser
+before(async () => {
+  server = await startServer()
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: flags })
+  if (pictures) await mkdir(pictures, { recursive: true })
+})
+after(async () => {
+  await browser?.close()
+  await server?.stop()
+})
+
+const id = (name) => `[data-testid=${name}]`
+
+/** One person with a browser profile of their own. */
+async function person(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, permissions: ['clipboard-read', 'clipboard-write'], ...options })
+  const page = await context.newPage()
+  page.setDefaultTimeout(20_000)
+  /** The editor's text as its lines show it, without other people's labels. */
+  await page.addInitScript(() => {
+    window.editorText = () => [...document.querySelectorAll('.cm-line')].map((line) => {
+      const copy = line.cloneNode(true)
+      copy.querySelectorAll('.remote-caret').forEach((caret) => caret.remove())
+      return copy.textContent
+    }).join('\n')
+  })
+  const faults = []
+  page.on('pageerror', (err) => faults.push(err.message))
+  // A policy that blocks something of ours shows here and nowhere else.
+  page.on('console', (msg) => { if (/Content Security Policy/.test(msg.text())) faults.push(msg.text()) })
+  const until = (fn, arg) => page.waitForFunction(fn, arg)
+  return {
+    page,
+    faults,
+    close: () => context.close(),
+    picture: async (name) => { if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) }) },
+    connected: () => page.waitForSelector(`${id('connection')}[data-state=connected]`),
+    saved: () => page.waitForSelector(`${id('saved')}[data-state=saved]`),
+    text: () => page.evaluate(() => window.editorText()),
+    seesText: (text) => until((want) => window.editorText().includes(want), text),
+    output: () => page.$$eval('.xterm-rows > div', (rows) => rows.map((row) => row.textContent.trimEnd()).join('\n').trimEnd()),
+    seesOutput: (text) => until((want) => [...document.querySelectorAll('.xterm-rows > div')].some((row) => row.textContent.includes(want)), text),
+    seesNoOutput: (text) => until((not) => ![...document.querySelectorAll('.xterm-rows > div')].some((row) => row.textContent.includes(not)), text),
+    verdict: (status) => page.waitForSelector(`${id('verdict')}[data-state=finished][data-status=${status}]`),
+    running: () => page.waitForSelector(`${id('verdict')}[data-state=running]`),
+    driver: (name) => page.waitForSelector(`${id('driver')}[data-driver="${name}"]`),
+    /** Replaces the whole text as a person would. */
+    write: async (code) => {
+      await page.click('.cm-content')
+      await page.keyboard.press('Control+A')
+      await page.keyboard.insertText(code)
+    },
+  }
+}
+
+/** A host and a guest in a new room that holds code, both connected. */
+async function pair(code, language = 'python', file = 'main.py') {
+  const room = await makeRoom(server, { language, files: [{ path: file, content: code }] })
+  const host = await person()
+  const guest = await person({ colorScheme: 'dark', viewport: { width: 1440, height: 900 } })
+  for (const [who, token, name] of [[host, room.tokens.host, 'Hanna'], [guest, room.tokens.guest, 'Gus']]) {
+    await who.page.addInitScript((n) => {
+      localStorage.setItem('corun.identity', JSON.stringify({ name: n, hue: n === 'Gus' ? 25 : 250, chosen: true }))
+    }, name)
+    await who.page.goto(`${server.url}/r/${room.id}#t=${token}`)
+    await who.connected()
+  }
+  return { room, host, guest, close: () => Promise.all([host.close(), guest.close()]) }
+}
+
+test('the whole story: a room, a guest, the same text, the same run, a hand-over', async () => {
+  const ada = await person()
+  const bea = await person({ colorScheme: 'dark', viewport: { width: 1440, height: 900 } })
+  try {
+    // Ada makes a room; Enter on the page is enough, here with a name and a title.
+    await ada.page.goto(server.url)
+    await ada.page.waitForSelector('input[value=python]:checked')
+    await ada.picture('1-start')
+    await ada.page.fill(id('name-input'), 'Ada')
+    await ada.page.fill(id('title-input'), 'Two of us')
+    await ada.page.uncheck(id('example'))
+    await ada.page.click(id('new-room'))
+    await ada.connected()
+    assert.match(ada.page.url(), /\/r\/[0-9a-z]{26}#t=/)
+
+    // The guest link brings Bea in, who gives her name in passing.
+    await ada.page.click(id('share'))
+    const link = await ada.page.inputValue(id('share-guest'))
+    await ada.page.click(id('copy-guest'))
+    assert.equal(await ada.page.evaluate(() => navigator.clipboard.readText()), link)
+    await ada.page.keyboard.press('Escape')
+    await bea.page.goto(link)
+    await bea.connected()
+    await bea.page.fill(id('name-input'), 'Bea')
+    await bea.page.click(id('name-save'))
+    await ada.page.waitForSelector(`${id('participants')} >> text=Bea`)
+
+    // Both type in the same file and see each other's text, cursor and name.
+    await ada.page.click('.cm-content')
+    await ada.page.keyboard.type('name = input("Who? ")\nprint("Hello,", name)\n')
+    await bea.seesText('print("Hello,", name)')
+    await bea.page.waitForSelector('.remote-caret .remote-name >> text=Ada')
+    await bea.page.click('.cm-content')
+    await bea.page.keyboard.press('Control+End')
+    await bea.page.keyboard.type('# by Bea')
+    await ada.seesText('# by Bea')
+    await ada.page.waitForSelector('.remote-caret .remote-name >> text=Bea')
+    assert.equal(await ada.text(), await bea.text())
+    await ada.picture('2-both-type-light')
+    await bea.picture('2-both-type-dark')
+
+    // Bea runs by the keyboard; nobody drove, so she does.
+    await bea.page.keyboard.press('Control+Enter')
+    for (const who of [ada, bea]) {
+      await who.seesOutput('Who?')
+      await who.driver('Bea')
+      await who.running()
+    }
+    // Only her typing counts, and both see it.
+    await ada.page.click(id('terminal'))
+    await ada.page.keyboard.type('nobody')
+    await bea.page.click(id('terminal'))
+    await bea.page.keyboard.type('Wor')
+    await ada.seesOutput('Who? Wor')
+    assert.ok(!(await ada.output()).includes('nobody'))
+
+    // Ada, being host, takes the seat and finishes the line.
+    await ada.page.click(id('driver-take'))
+    await bea.driver('Ada')
+    await ada.page.click(id('terminal'))
+    await ada.page.keyboard.type('ld\n')
+    for (const who of [ada, bea]) {
+      await who.seesOutput('Hello, World')
+      await who.verdict('exited')
+      assert.match(await who.page.textContent(id('verdict')), /Finished.*exit status 0/)
+      assert.match(await who.page.textContent(id('time')), /\d (ms|s)$/)
+      assert.match(await who.page.textContent(id('memory')), /\d (KiB|MiB)$/)
+    }
+    await ada.picture('3-finished-light')
+    await bea.picture('3-finished-dark')
+
+    // Bea asks, Ada gives, Bea lets go.
+    await bea.page.click(id('driver-request'))
+    await ada.page.click(`${id('driver-asks')} ${id('driver-give')}`)
+    await ada.driver('Bea')
+    await bea.page.click(id('driver-release'))
+    await ada.driver('')
+
+    // A reload keeps the text, the room and the person.
+    await bea.saved()
+    const text = await bea.text()
+    await bea.page.reload()
+    await bea.connected()
+    await bea.seesText('# by Bea')
+    assert.equal(await bea.text(), text)
+    await bea.seesOutput('Hello, World')
+    assert.equal(await ada.page.locator(id('participant')).count(), 2)
+    assert.deepEqual([...ada.faults, ...bea.faults], [])
+  } finally {
+    await Promise.all([ada.close(), bea.close()])
+  }
+})
+
+test('output comes while the program runs, Run by the button, Stop stops for both', async () => {
+  const { host, guest, close } = await pair('import time\nn = 0\nwhile True:\n    print("tick", n, flush=True)\n    n += 1\n    time.sleep(0.1)\n')
+  try {
+    await host.page.click(id('run'))
+    for (const who of [host, guest]) {
+      await who.seesOutput('tick 3')
+      await who.running()
+      assert.ok(await who.page.isDisabled(id('run')))
+    }
+    await guest.picture('4-running-dark')
+    await guest.page.click(id('stop'))
+    for (const who of [host, guest]) {
+      await who.verdict('stopped')
+      assert.match(await who.page.textContent(id('verdict')), /Stopped/)
+    }
+    // The next run begins on an empty screen.
+    await host.write('print("again")\n')
+    await host.saved()
+    await host.page.keyboard.press('Control+Enter')
+    for (const who of [host, guest]) {
+      await who.seesOutput('again')
+      await who.seesNoOutput('tick')
+      await who.verdict('exited')
+    }
+  } finally { await close() }
+})
+
+test('an exit status, a traceback and a limit are told in words', async () => {
+  const { host, guest, close } = await pair('import sys\nsys.exit(3)\n')
+  try {
+    await host.page.click(id('run'))
+    await guest.verdict('exited')
+    assert.match(await guest.page.textContent(id('verdict')), /exit status 3/)
+    await host.write('x = []\nwhile True: x.append(bytearray(10_000_000))\n')
+    await host.saved()
+    await guest.page.click(id('run'))
+    await host.verdict('memory_limit')
+    assert.match(await host.page.textContent(id('verdict')), /Ran out of memory.*256 MiB/)
+    // The same is told to a screen reader.
+    assert.match(await host.page.textContent(id('announcement')), /Ran out of memory/)
+    await host.picture('5-memory-limit-light')
+  } finally { await close() }
+})
+
+test('a viewer sees everything and changes nothing', async () => {
+  const { room, host, guest, close } = await pair('print("seen by all")\n')
+  const viewer = await person()
+  try {
+    await viewer.page.goto(`${server.url}/r/${room.id}#t=${room.tokens.viewer}`)
+    await viewer.connected()
+    await viewer.seesText('seen by all')
+    await viewer.page.click('.cm-content')
+    await viewer.page.keyboard.type('mine')
+    await viewer.page.keyboard.press('Control+Enter')
+    assert.ok(await viewer.page.isDisabled(id('run')))
+    assert.equal(await viewer.page.locator(id('driver-take')).count(), 0)
+    await guest.page.click(id('run'))
+    await viewer.seesOutput('seen by all')
+    await viewer.verdict('exited')
+    assert.equal(await viewer.text(), await host.text())
+    assert.ok(!(await host.text()).includes('mine'))
+    assert.match(await viewer.page.textContent(id('read-only')), /only hosts and guests edit/)
+  } finally { await Promise.all([close(), viewer.close()]) }
+})
+
+test('undo takes back only one’s own text', async () => {
+  const { host, guest, close } = await pair('')
+  try {
+    await host.page.click('.cm-content')
+    await host.page.keyboard.type('mine')
+    await guest.seesText('mine')
+    await guest.page.click('.cm-content')
+    await guest.page.keyboard.press('Control+End')
+    await guest.page.keyboard.type(' yours')
+    await host.seesText('mine yours')
+    await host.page.keyboard.press('Control+Z')
+    await guest.page.waitForFunction(() => !document.querySelector('.cm-content').textContent.includes('mine'))
+    await guest.seesText('yours')
+  } finally { await close() }
+})
+
+test('another file can be made, imported and renamed; both see it', async () => {
+  const { host, guest, close } = await pair('import helper\nprint(helper.word)\n')
+  try {
+    await host.page.click(id('new-file'))
+    await host.page.fill(id('path-input'), 'main.py')
+    await host.page.keyboard.press('Enter')
+    await host.page.waitForSelector('text=There is a file main.py already.')
+    await host.page.fill(id('path-input'), 'helper.py')
+    await host.page.keyboard.press('Enter')
+    await guest.page.click(`${id('files')} >> text=helper.py`)
+    await guest.page.click('.cm-content')
+    await guest.page.keyboard.type('word = "imported"')
+    await host.seesText('word = "imported"')
+    await guest.saved()
+    await guest.page.click(id('run'))
+    await host.seesOutput('imported')
+  } finally { await close() }
+})
+
+test('a server that dies and comes back loses nothing and asks nothing of anybody', async () => {
+  const { host, guest, close } = await pair('print(1)\n')
+  try {
+    await host.page.click('.cm-content')
+    await host.page.keyboard.press('Control+End')
+    await host.page.keyboard.type('# before')
+    await guest.seesText('# before')
+    await server.kill()
+    for (const who of [host, guest]) await who.page.waitForSelector(`${id('connection')}[data-state=reconnecting]`)
+    await host.page.keyboard.type(' and while it was away')
+    await host.page.waitForSelector(`${id('saved')} >> text=Not saved yet`)
+    await server.start()
+    for (const who of [host, guest]) await who.connected()
+    await guest.seesText('# before and while it was away')
+    await host.saved()
+    assert.equal(await host.text(), await guest.text())
+  } finally { await close() }
+})
+
+test('a removed person, an ended room and a bad link get a clear page', async () => {
+  const { room, host, guest, close } = await pair('')
+  const lost = await person()
+  try {
+    await lost.page.goto(`${server.url}/r/${room.id}#t=wrong`)
+    await lost.page.waitForSelector(`${id('ending')} >> text=no such room for this link`)
+    host.page.on('dialog', (dialog) => void dialog.accept())
+    await host.page.hover(`${id('participant')} >> nth=1`)
+    await host.page.click(id('person-menu'))
+    await host.page.click(id('remove'))
+    await guest.page.waitForSelector(`${id('ending')} >> text=You were removed`)
+    await fetch(`${server.url}/api/v1/rooms/${room.id}`, {
+      method: 'PATCH',
+      headers: { Authorization: `Bearer ${room.tokens.host}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ ended: true }),
+    })
+    await host.page.waitForSelector(`${id('ending')} >> text=This room has ended`)
+  } finally { await Promise.all([close(), lost.close()]) }
+})
+
+test('everything is reached by the keyboard, and Escape then Tab leaves the editor', async () => {
+  const { host, guest, close } = await pair('x = 1\n')
+  try {
+    await host.page.click('.cm-content')
+    await host.page.keyboard.press('Control+Home')
+    await host.page.keyboard.press('Tab')
+    await guest.seesText('    x = 1')
+    await host.page.keyboard.press('Escape')
+    await host.page.keyboard.press('Tab')
+    assert.equal(await host.page.evaluate(() => document.activeElement?.closest('.cm-editor')), null)
+    const where = () => host.page.evaluate(() => ['.editor-pane', '.run-pane', '.sidebar'].find((pane) => document.activeElement?.closest(pane)))
+    await host.page.click('.cm-content')
+    for (const pane of ['.run-pane', '.sidebar', '.editor-pane']) {
+      await host.page.keyboard.press('F6')
+      await host.page.waitForFunction((p) => document.activeElement?.closest(p), pane)
+      assert.equal(await where(), pane)
+    }
+    // Shift+Tab leaves the terminal even while a program reads from it.
+    await host.write('input()\n')
+    await host.saved()
+    await host.page.keyboard.press('Control+Enter')
+    await host.running()
+    await host.page.waitForFunction(() => document.activeElement?.closest('.terminal'))
+    await host.page.keyboard.press('Shift+Tab')
+    assert.equal(await host.page.evaluate(() => document.activeElement?.closest('.terminal')), null)
+    await host.page.keyboard.press('Control+.')
+    await guest.verdict('stopped')
+  } finally { await close() }
+})
+
+test('on a phone the three panes stand behind tabs', async () => {
+  const { room, close } = await pair('print("small")\n')
+  const phone = await person({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })
+  try {
+    await phone.page.goto(`${server.url}/r/${room.id}#t=${room.tokens.guest}`)
+    await phone.connected()
+    await phone.seesText('small')
+    await phone.page.tap('.views >> text=Output')
+    await phone.page.tap(id('run'))
+    await phone.seesOutput('small')
+    await phone.verdict('exited')
+    await phone.picture('6-phone-output')
+    await phone.page.tap('.views >> text=Room')
+    assert.equal(await phone.page.locator(id('participant')).count(), 3)
+    await phone.picture('6-phone-room')
+    const wide = await phone.page.evaluate(() => document.documentElement.scrollWidth)
+    assert.ok(wide <= 390, `the page is ${wide} px wide`)
+  } finally { await Promise.all([close(), phone.close()]) }
+})

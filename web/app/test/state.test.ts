@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Participant, Role, RoomInfo, Run, ServerMessage } from '../src/live/messages.ts'
+import { initialState, isActive, isDriver, mayEdit, mayRun, reduce, seatChoices, type LiveState } from '../src/live/state.ts'
+
+const person = (id: string, role: Role = 'guest'): Participant => ({ id, name: id.toUpperCase(), hue: 10, role })
+const room: RoomInfo = { id: 'r', title: 'T', language: 'python', locked: false, runs_enabled: true, ended: false }
+const run = (number: number, more: Partial<Run> = {}): Run => ({
+  number, language: 'python', entry: 'main.py', mode: 'terminal', state: 'running', started_by: 'a', started_by_name: 'A', ...more,
+})
+
+function hello(you: Participant, others: Participant[] = [], driver: string | null = null): ServerMessage {
+  return { type: 'hello', protocol: 1, you, resume: 'x', participants: [you, ...others], driver, room, languages: [], run: null }
+}
+const after = (...messages: ServerMessage[]): LiveState => messages.reduce(reduce, initialState)
+
+test('people come, change and leave; nobody is there twice', () => {
+  const s = after(
+    hello(person('a', 'host')),
+    { type: 'participant.joined', participant: person('b') },
+    { type: 'participant.joined', participant: person('b') },
+    { type: 'participant.updated', participant: { ...person('a', 'host'), name: 'Ada' } },
+  )
+  assert.deepEqual(s.participants.map((p) => p.name), ['Ada', 'B'])
+  assert.equal(s.you?.name, 'Ada')
+  assert.deepEqual(reduce(s, { type: 'participant.left', participant: person('b') }).participants.length, 1)
+})
+
+test('the seat: who may do what', () => {
+  const guest = after(hello(person('a'), [person('h', 'host')]))
+  assert.deepEqual(seatChoices(guest), { take: true, request: false, release: false, give: false })
+  const taken = reduce(guest, { type: 'driver.changed', driver: 'h', by: 'h', reason: 'taken' })
+  assert.deepEqual(seatChoices(taken), { take: false, request: true, release: false, give: false })
+  const asked = reduce(taken, { type: 'driver.requested', participant: person('a') })
+  assert.equal(seatChoices(asked).request, false)
+  const given = reduce(asked, { type: 'driver.changed', driver: 'a', by: 'h', reason: 'given' })
+  assert.ok(isDriver(given))
+  assert.deepEqual(given.requests, [])
+  assert.deepEqual(seatChoices(given), { take: false, request: false, release: true, give: true })
+  const host = after(hello(person('h', 'host'), [person('a')], 'a'))
+  assert.deepEqual(seatChoices(host), { take: true, request: false, release: false, give: true })
+  const viewer = after(hello(person('v', 'viewer'), [], null))
+  assert.deepEqual(seatChoices(viewer), { take: false, request: false, release: false, give: false })
+})
+
+test('requests are kept in order, once each, and go with their person', () => {
+  let s = after(hello(person('a'), [person('b'), person('c')], 'a'))
+  for (const id of ['c', 'b', 'c']) s = reduce(s, { type: 'driver.requested', participant: person(id) })
+  assert.deepEqual(s.requests, ['c', 'b'])
+  assert.deepEqual(reduce(s, { type: 'participant.left', participant: person('c') }).requests, ['b'])
+  // A hello after a reconnect keeps them while the seat is the same.
+  assert.deepEqual(reduce(s, hello(person('a'), [person('b')], 'a')).requests, ['b'])
+  assert.deepEqual(reduce(s, hello(person('a'), [person('b')], 'b')).requests, [])
+})
+
+test('a run goes through its states, and an older one never comes back', () => {
+  let s = after(hello(person('a')), { type: 'run.queued', run: run(2, { state: 'queued' }), position: 3 })
+  assert.deepEqual([s.run?.state, s.position], ['queued', 3])
+  s = reduce(s, { type: 'run.started', run: run(2) })
+  assert.deepEqual([s.run?.state, s.position], ['running', null])
+  s = reduce(s, { type: 'run.stage', run: run(2), stage: 'compile' })
+  assert.equal(s.run?.stage, 'compile')
+  s = reduce(s, { type: 'run.exited', run: run(1, { state: 'finished' }) })
+  assert.ok(isActive(s.run))
+  s = reduce(s, { type: 'run.exited', run: run(2, { state: 'finished', status: 'exited', exit_code: 0 }) })
+  assert.ok(!isActive(s.run))
+})
+
+test('rights follow role and room', () => {
+  const guest = after(hello(person('a')))
+  assert.ok(mayEdit(guest) && mayRun(guest))
+  const locked = reduce(guest, { type: 'room.updated', room: { ...room, locked: true, runs_enabled: false } })
+  assert.ok(!mayEdit(locked) && !mayRun(locked))
+  const viewer = after(hello(person('v', 'viewer')))
+  assert.ok(!mayEdit(viewer) && !mayRun(viewer))
+  assert.ok(!mayEdit(initialState) && !mayRun(initialState))
+})
+
+test('messages of later versions change nothing', () => {
+  const s = after(hello(person('a')))
+  assert.equal(reduce(s, { type: 'something.new' } as unknown as ServerMessage), s)
+})
