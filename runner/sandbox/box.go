@@ -36,9 +36,10 @@ type Box struct {
 
 	mu      sync.Mutex // guards below
 	started bool
-	exit    *Exit // of the program
-	gone    error // from Destroy
-	last    Usage // when the cgroup is gone
+	process *Process // once it runs
+	exit    *Exit    // of the program
+	gone    error    // from Destroy
+	last    Usage    // when the cgroup is gone
 }
 
 // Exit is how a program ended.
@@ -84,13 +85,13 @@ func (l *Launcher) Build(ctx context.Context, spec Spec) (_ *Box, err error) {
 		return nil, err
 	}
 	// Should ctx end, or a step hang, the reads below end with the sockets.
-	stop := context.AfterFunc(ctx, func() { b.hangUp() })
+	stop := context.AfterFunc(ctx, func() { hangUp(b.control, b.command) })
 	defer stop()
 	if err := b.cgroup.attach(b.init.Process.Pid); err != nil {
 		return nil, fmt.Errorf("move the box into its cgroup: %w", err)
 	}
 	if _, err := b.control.Write(append(encodeConfig(spec, lengths), instructions...)); err != nil {
-		return nil, fmt.Errorf("configure: %w", err)
+		return nil, errors.Join(fmt.Errorf("configure: %w", err), ctx.Err())
 	}
 	if err := b.awaitInit(); err != nil {
 		return nil, errors.Join(err, ctx.Err())
@@ -98,9 +99,12 @@ func (l *Launcher) Build(ctx context.Context, spec Spec) (_ *Box, err error) {
 	if err := b.awaitStub(); err != nil {
 		return nil, errors.Join(err, ctx.Err())
 	}
+	if !stop() {
+		return nil, ctx.Err() // the sockets may have been hung up
+	}
 	b.watch.Add(2)
-	go b.watchControl()        // ends with init
-	go b.watchMemory(b.cgroup) // ends with the box's destruction
+	go b.watchControl()            // ends with init
+	go b.watchMemory(b.cgroup.oom) // ends with the box's destruction
 	return b, nil
 }
 
@@ -161,11 +165,11 @@ func socketPair() (outside, inside *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "box"), os.NewFile(uintptr(fds[1]), "launcher"), nil
 }
 
-// hangUp ends all reads from the box.
-func (b *Box) hangUp() {
+// hangUp ends all waiting for the other side of sockets.
+func hangUp(sockets ...*os.File) {
 	past := time.Unix(1, 0)
-	for _, f := range []*os.File{b.control, b.command} {
-		_ = f.SetReadDeadline(past) // fails only on a closed one
+	for _, f := range sockets {
+		_ = f.SetDeadline(past) // fails only on a closed one
 	}
 }
 
@@ -265,9 +269,9 @@ func (b *Box) watchControl() {
 
 // watchMemory kills the box as a whole when the kernel says that its memory ran
 // out. With cgroup v2 the kernel does that itself.
-func (b *Box) watchMemory(group *cgroup) {
+func (b *Box) watchMemory(oom *os.File) {
 	defer b.watch.Done()
-	if group.oom == nil {
+	if oom == nil {
 		<-b.exited
 		if u, err := b.Usage(); err == nil && u.OOMKills > 0 {
 			close(b.oom)
@@ -276,7 +280,7 @@ func (b *Box) watchMemory(group *cgroup) {
 	}
 	var count [8]byte
 	for {
-		if _, err := group.oom.Read(count[:]); err != nil {
+		if _, err := oom.Read(count[:]); err != nil {
 			return // closed
 		}
 		if b.killedForMemory() {
@@ -297,11 +301,12 @@ const (
 // that the counter has to be looked at for a while.
 func (b *Box) killedForMemory() bool {
 	for deadline := time.Now().Add(oomSettles); ; time.Sleep(oomPause) {
+		gone := b.isGone() // before the count is read, which then is the last
 		u, err := b.Usage()
 		if err == nil && u.OOMKills > 0 {
 			return true
 		}
-		if err != nil || b.isGone() || time.Now().After(deadline) {
+		if err != nil || gone || time.Now().After(deadline) {
 			return false
 		}
 	}
@@ -353,7 +358,7 @@ func (b *Box) Kill() error {
 
 // Destroy kills the box, waits until it is empty and removes all of it. It is
 // idempotent; the error says what could not be removed before ctx ended. Readers
-// of a terminal must have ended: it is closed.
+// of the program's output must have ended: the pipes and the terminal are closed.
 func (b *Box) Destroy(ctx context.Context) error {
 	b.destroy.Do(func() {
 		err := b.tearDown(ctx)
@@ -381,6 +386,12 @@ func (b *Box) tearDown(ctx context.Context) error {
 		if f != nil {
 			_ = f.Close() // nothing is buffered
 		}
+	}
+	b.mu.Lock()
+	process := b.process
+	b.mu.Unlock()
+	if process != nil {
+		process.closePipes()
 	}
 	var err error
 	if b.cgroup != nil {

@@ -234,6 +234,16 @@ func (h hierarchy) children(group string) (map[string]bool, error) {
 	return found, nil
 }
 
+// exists says whether any of a group's folders is there.
+func (h hierarchy) exists(group string) bool {
+	for _, folder := range h.folders(group) {
+		if _, err := os.Stat(folder); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // processes lists those in a group, in any hierarchy.
 func (h hierarchy) processes(group string) ([]int, error) {
 	var all []int

@@ -345,6 +345,8 @@ static void stub(int slave) {
 	MUST(COMMAND_FD, "close descriptors", syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC));
 	MUST(COMMAND_FD, "enter the program's folder", chdir(dir));
 	environ = envp;
+	// With the socket's end this tells an exec from a box that was killed.
+	MUST(COMMAND_FD, "say that the program begins", write(COMMAND_FD, &ready, sizeof ready));
 	execvp(argv[0], argv);
 	report(COMMAND_FD, "execute the program");
 }
@@ -410,6 +412,8 @@ static void send_master(int master) {
 static void box_init(void) {
 	prctl(PR_SET_NAME, "box-init");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	// What the launcher inherited from who started it is no business of a box.
+	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, USR_FD + 1, ~0U, 0));
 	// The host sends the configuration once this process is in its cgroup;
 	// nothing is allocated or forked before.
 	read_all(CONTROL_FD, &config, sizeof config, CONTROL_FD, "receive configuration");

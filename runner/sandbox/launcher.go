@@ -173,7 +173,11 @@ func (l *Launcher) Leftovers() (Leftovers, error) {
 	l.mu.Unlock()
 	var left Leftovers
 	for id := range found {
-		pids, err := l.h.processes(l.cfg.Name + "/" + id)
+		group := l.cfg.Name + "/" + id
+		if !l.h.exists(group) {
+			continue // it was destroyed between the two lists
+		}
+		pids, err := l.h.processes(group)
 		if err != nil {
 			return left, err
 		}

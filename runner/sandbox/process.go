@@ -76,31 +76,37 @@ func (b *Box) Start(ctx context.Context, cmd Command) (_ *Process, err error) {
 			return nil, err
 		}
 	}
-	stop := context.AfterFunc(ctx, b.hangUp)
+	// Should ctx end, what follows ends with the socket. The box is of no use
+	// then.
+	stop := context.AfterFunc(ctx, func() { hangUp(b.command) })
 	defer stop()
 	if err := b.send(payload, inside); err != nil {
 		return nil, errors.Join(fmt.Errorf("send the command: %w", err), ctx.Err())
 	}
-	// The socket closes with the exec; before that it can only bring a failure.
-	buf := make([]byte, reportSize)
-	n, err := io.ReadFull(b.command, buf)
-	switch {
-	case errors.Is(err, io.EOF):
-		if b.isGone() && !b.hasEnded() {
-			return nil, ErrBoxGone
-		}
-		return p, nil
-	case err != nil:
+	if err := b.awaitExec(); err != nil {
 		return nil, errors.Join(err, ctx.Err())
 	}
-	r := decodeReport(buf[:n])
-	return nil, fmt.Errorf("%s: %w", r.step, syscall.Errno(r.value))
+	b.mu.Lock()
+	b.process = p // Destroy closes its pipes
+	b.mu.Unlock()
+	return p, nil
 }
 
-func (b *Box) hasEnded() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.exit != nil
+// awaitExec waits for the stub's word that it executes the program, and then for
+// the socket's end, which is the exec's doing. Anything else is why not.
+func (b *Box) awaitExec() error {
+	if err := b.awaitStub(); err != nil {
+		return err
+	}
+	buf := make([]byte, reportSize)
+	n, err := io.ReadFull(b.command, buf)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return checkReady(buf[:n])
 }
 
 // makePipes gives the program's ends.
@@ -228,11 +234,15 @@ func (p *Process) Stderr() io.Reader { return p.stderr }
 // at the inner one.
 func (p *Process) PTY() io.ReadWriter { return terminal{p.box.master} }
 
-type terminal struct{ *os.File }
+// terminal does not embed the file: that would bring its WriteTo, which io.Copy
+// prefers to Read.
+type terminal struct{ master *os.File }
+
+func (t terminal) Write(b []byte) (int, error) { return t.master.Write(b) }
 
 // Read hides that Linux says EIO for the end of a terminal.
 func (t terminal) Read(b []byte) (int, error) {
-	n, err := t.File.Read(b)
+	n, err := t.master.Read(b)
 	if errors.Is(err, syscall.EIO) {
 		return n, io.EOF
 	}
