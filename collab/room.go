@@ -318,8 +318,16 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	mine := changes[:0]
+	// Stock providers send back what they hear of others. Only what is news makes
+	// this connection the one that speaks for a client.
+	var mine, departed []yproto.AwarenessChange
 	for _, ch := range changes {
+		if !r.awareness.IsNews(ch) {
+			if gone, ok := r.awareness.Departed(ch.Client); ok && ch.State != nil {
+				departed = append(departed, gone)
+			}
+			continue
+		}
 		had, known := c.clients[ch.Client]
 		if !known && len(c.clients) >= maxAwarenessIDs {
 			continue
@@ -333,6 +341,11 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 	}
 	if news := r.awareness.Apply(mine); len(news) > 0 {
 		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(news)), c)
+	}
+	if len(departed) > 0 {
+		// One that comes back with the clock it left with is told that it counts
+		// as gone; it then raises its clock and is seen at once.
+		c.send(yproto.AppendAwareness(nil, yproto.EncodeAwareness(departed)))
 	}
 	return nil
 }

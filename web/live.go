@@ -30,8 +30,6 @@ type clientMessage struct {
 
 	Run    int    `json:"run"`
 	Data   string `json:"data"`
-	Cols   int    `json:"cols"`
-	Rows   int    `json:"rows"`
 	Signal string `json:"signal"`
 	To     string `json:"to"`
 	ID     string `json:"id"`

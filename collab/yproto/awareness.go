@@ -71,13 +71,23 @@ func DecodeAwareness(payload []byte) ([]AwarenessChange, error) {
 	return changes, nil
 }
 
+// IsNews tells whether a change would change the table.
+func (a *Awareness) IsNews(c AwarenessChange) bool {
+	old, known := a.clients[c.Client]
+	if !known {
+		return c.State != nil
+	}
+	return old.clock < c.Clock || (old.clock == c.Clock && c.State == nil && old.state != nil)
+}
+
 // Apply takes in changes and gives those that were news.
 func (a *Awareness) Apply(changes []AwarenessChange) []AwarenessChange {
 	var news []AwarenessChange
 	for _, c := range changes {
-		old, known := a.clients[c.Client]
-		newer := !known || old.clock < c.Clock || (old.clock == c.Clock && c.State == nil && old.state != nil)
-		if !newer || (!known && (c.State == nil || len(a.clients) >= MaxAwarenessClients)) {
+		if !a.IsNews(c) {
+			continue
+		}
+		if _, known := a.clients[c.Client]; !known && !a.room() {
 			continue
 		}
 		a.clients[c.Client] = awarenessEntry{c.Clock, slices.Clone(c.State)}
@@ -86,14 +96,31 @@ func (a *Awareness) Apply(changes []AwarenessChange) []AwarenessChange {
 	return news
 }
 
-// Remove takes clients out and gives the changes that tell the others.
+// room makes room for one more client, at the cost of the departed.
+func (a *Awareness) room() bool {
+	if len(a.clients) >= MaxAwarenessClients {
+		maps.DeleteFunc(a.clients, func(_ uint64, e awarenessEntry) bool { return e.state == nil })
+	}
+	return len(a.clients) < MaxAwarenessClients
+}
+
+// Departed tells of a client that counts as gone what it must hear to notice
+// and come back with a higher clock.
+func (a *Awareness) Departed(client uint64) (AwarenessChange, bool) {
+	e, known := a.clients[client]
+	return AwarenessChange{Client: client, Clock: e.clock}, known && e.state == nil
+}
+
+// Remove marks clients as gone and gives the changes that tell the others. Their
+// clocks are kept, so that an old state that still travels does not bring them
+// back.
 func (a *Awareness) Remove(clients []uint64) []AwarenessChange {
 	var gone []AwarenessChange
 	for _, id := range clients {
 		if old, ok := a.clients[id]; ok && old.state != nil {
-			gone = append(gone, AwarenessChange{Client: id, Clock: old.clock + 1})
+			a.clients[id] = awarenessEntry{clock: old.clock}
+			gone = append(gone, AwarenessChange{Client: id, Clock: old.clock})
 		}
-		delete(a.clients, id)
 	}
 	return gone
 }

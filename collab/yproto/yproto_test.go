@@ -68,8 +68,14 @@ func TestAwareness(t *testing.T) {
 	if all := a.All(); len(all) != 1 || string(all[0].State) != "{}" {
 		t.Errorf("all is %v", all)
 	}
-	if gone := a.Remove([]uint64{1, 7}); len(gone) != 1 || gone[0].Clock != 4 || gone[0].State != nil {
+	if gone := a.Remove([]uint64{1, 7}); len(gone) != 1 || gone[0].Clock != 3 || gone[0].State != nil {
 		t.Errorf("gone is %v", gone)
+	}
+	if news := set(1, 3, `{}`); news != 0 {
+		t.Errorf("an old state brought a departed client back")
+	}
+	if c, ok := a.Departed(1); !ok || c.Clock != 3 || c.State != nil {
+		t.Errorf("departed is %v, %v", c, ok)
 	}
 	if _, err := DecodeAwareness(EncodeAwareness([]AwarenessChange{{1, 1, []byte("{")}})); !errors.Is(err, ErrBadFrame) {
 		t.Errorf("a state that is not JSON gives %v", err)

@@ -8,7 +8,7 @@ import * as Y from 'yjs'
 export function within(promise, what, ms = 20_000) {
   let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms)
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${typeof what === 'function' ? what() : what}`)), ms)
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
@@ -78,7 +78,7 @@ export async function liveClient(server, room, token, { name = 'Tester', hue = 1
   const until = (check, what) => within(new Promise((resolve, reject) => {
     const look = () => {
       const got = check()
-      if (got) { waiters.delete(look); resolve(got) } else if (closed) { waiters.delete(look); reject(new Error(`closed ${closed.code} ${closed.reason} while waiting for ${what}`)) }
+      if (got) { waiters.delete(look); resolve(got) } else if (closed) { waiters.delete(look); reject(new Error(`closed ${closed.code} ${closed.reason} while waiting for ${typeof what === 'function' ? what() : what}`)) }
     }
     waiters.add(look)
     look()
@@ -100,7 +100,8 @@ export async function liveClient(server, room, token, { name = 'Tester', hue = 1
       }
       return text.toString()
     },
-    outputUntil: (run, check, stream = 3) => until(() => check(client.output(run, stream)), 'output'),
+    outputUntil: (run, check, stream = 3) => until(
+      () => check(client.output(run, stream)), () => `output; there is ${JSON.stringify(client.output(run, stream).slice(-300))}`),
     gone: () => within(new Promise((resolve) => {
       if (closed) return resolve(closed)
       ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() }))
