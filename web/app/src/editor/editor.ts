@@ -3,7 +3,7 @@ import { closeBrackets, closeBracketsKeymap } from '@codemirror/autocomplete'
 import { defaultKeymap, indentLess, indentMore, insertTab } from '@codemirror/commands'
 import { bracketMatching, foldGutter, indentOnInput, indentUnit } from '@codemirror/language'
 import { highlightSelectionMatches, searchKeymap } from '@codemirror/search'
-import { Compartment, EditorState, type Extension } from '@codemirror/state'
+import { Compartment, EditorSelection, EditorState, type Extension } from '@codemirror/state'
 import {
   drawSelection, dropCursor, EditorView, highlightActiveLine, highlightActiveLineGutter,
   keymap, lineNumbers, rectangularSelection,
@@ -26,6 +26,9 @@ export interface EditorOptions {
   readOnly: boolean
 }
 
+/** How long after Escape the Tab key moves the focus. */
+const TAB_FREE_MS = 2_000
+
 export class FileEditor {
   private readonly view: EditorView
   private readonly grammar = new Compartment()
@@ -44,9 +47,9 @@ export class FileEditor {
           indentOnInput(), bracketMatching(), closeBrackets(),
           EditorState.allowMultipleSelections.of(true),
           EditorState.tabSize.of(4),
-          // Escape and then Tab leaves the editor: CodeMirror frees Tab for two
-          // seconds after Escape.
           keymap.of([
+            // Escape and then Tab leaves the editor, whatever else Escape does.
+            { key: 'Escape', run: (view) => { view.setTabFocusMode(TAB_FREE_MS); return false } },
             ...closeBracketsKeymap, ...yUndoManagerKeymap, ...searchKeymap,
             { key: 'Tab', run: (view) => (view.state.selection.ranges.some((r) => !r.empty) ? indentMore(view) : this.tab(view)), shift: indentLess },
             ...defaultKeymap.filter((binding) => binding.key !== 'Mod-Enter'),
@@ -89,7 +92,7 @@ export class FileEditor {
     view.dispatch(view.state.update(view.state.changeByRange((range) => {
       const column = range.head - view.state.doc.lineAt(range.head).from
       const spaces = ' '.repeat(unit.length - (column % unit.length))
-      return { changes: { from: range.head, insert: spaces }, range: range.extend(range.head + spaces.length, range.head + spaces.length) }
+      return { changes: { from: range.head, insert: spaces }, range: EditorSelection.cursor(range.head + spaces.length) }
     }), { scrollIntoView: true, userEvent: 'input' }))
     return true
   }

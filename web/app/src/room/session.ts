@@ -18,6 +18,10 @@ const NOTICE_MS = 8_000
 /** A run that begins within this time of pressing Run is taken for its answer. */
 const START_ANSWER_MS = 3_000
 
+/** Refusals of what crossed a change on its way, such as a key typed while the
+ * program ended or the seat changed hands: the page shows that change already. */
+const RACES = new Set(['no_run', 'not_driver'])
+
 export class RoomSession {
   readonly state = signal<live.LiveState>(live.initialState)
   readonly link = signal<Link>('connecting')
@@ -224,7 +228,7 @@ export class RoomSession {
         this.rotated(msg.role, msg.token)
         break
       case 'error':
-        this.tell(msg.message)
+        if (!RACES.has(msg.code)) this.tell(msg.message)
         break
     }
   }

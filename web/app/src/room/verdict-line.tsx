@@ -2,7 +2,7 @@ import type { Run } from '../live/messages.ts'
 import { bytes, duration, t, verdict } from '../strings.ts'
 import type { RoomSession } from './session.ts'
 
-/** One line that never moves: how the run stands, or how it ended. */
+/** A place that never moves or grows: how the run stands, or how it ended. */
 export function VerdictLine({ session }: { session: RoomSession }) {
   const { run, position } = session.state.value
   return (
