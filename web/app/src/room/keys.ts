@@ -6,7 +6,7 @@ import type { RoomSession } from './session.ts'
 const panes = [
   ['code', '.editor-pane', '.cm-content'],
   ['output', '.run-pane', '.xterm-helper-textarea'],
-  ['room', '.sidebar', 'button, input'],
+  ['room', '.sidebar', ':is(button, input)'],
 ] as const
 
 export function useRoomKeys(session: RoomSession, show: (pane: 'code' | 'output' | 'room') => void): void {
