@@ -6,8 +6,8 @@ SHELL       := /bin/bash
 DATA        ?= data
 TEST_DIR    := $(CURDIR)/.test
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-GOLANGCI    := v2.5.0
-STATICCHECK := 2025.1.1
+GOLANGCI    := v2.15.0
+STATICCHECK := v0.8.2
 
 export GOFLAGS      += -buildvcs=false
 # Where the Go on this machine is older than go.mod asks for, it fetches that.
@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev build page image test test-go test-page test-e2e test-clean lint bench fuzz clean deps-build deps-run deps-test
+.PHONY: help run build page image test test-go test-page test-e2e lint lint-all bench fuzz clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,15 @@ lint: ## gofmt, vet, staticcheck
 
 lint-all: ## golangci-lint too (slow to install the first time)
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI) run
+
+FUZZTIME ?= 60s
+fuzz: ## fuzz every decoder, FUZZTIME each
+	go test -run '^$$' -fuzz FuzzApplyUpdate -fuzztime $(FUZZTIME) ./collab/ycrdt
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collab/yproto
+	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./collab
+
+bench: ## group commit, boxes, first output of a run
+	go test -run '^$$' -bench . ./store ./runner/sandbox ./runner
 
 clean: ## remove what was built, but no data
 	rm -rf bin web/dist/assets web/dist/index.html web/app/node_modules test/node_modules $(TEST_DIR)

@@ -100,16 +100,7 @@ func (r *reader) text() []byte {
 // browser's stack at a few thousand.
 const maxAnyDepth = 512
 
-// skipAny checks one value in lib0's any encoding and gives its bytes.
-func (r *reader) skipAny() []byte {
-	start := r.pos
-	r.walkAny(0)
-	if r.err != nil {
-		return nil
-	}
-	return r.buf[start:r.pos:r.pos]
-}
-
+// walkAny checks one value in lib0's any encoding and moves past it.
 func (r *reader) walkAny(depth int) {
 	if depth > maxAnyDepth {
 		r.fail("a value nests deeper than %d levels", maxAnyDepth)

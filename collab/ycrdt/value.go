@@ -54,7 +54,7 @@ func (o Object) Get(key string) (any, bool) {
 	return nil, false
 }
 
-// decodeAny reads a value that skipAny has checked: nil, Undefined, bool,
+// decodeAny reads a value that walkAny has checked: nil, Undefined, bool,
 // float64, BigInt, string, []byte, []any or Object.
 func (r *reader) decodeAny() any {
 	switch r.byte() {

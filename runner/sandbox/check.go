@@ -57,7 +57,7 @@ func checkKernel() Finding {
 	}
 	var err error
 	if version[0] < oldestKernel[0] || (version[0] == oldestKernel[0] && version[1] < oldestKernel[1]) {
-		err = fmt.Errorf("Linux %s is too old", release)
+		err = fmt.Errorf("the kernel, Linux %s, is too old", release)
 	}
 	return finding("kernel", "Linux "+release, err, fmt.Sprintf("use Linux %d.%d or newer", oldestKernel[0], oldestKernel[1]))
 }
