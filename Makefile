@@ -54,7 +54,8 @@ test-page: web/app/node_modules/.package-lock.json ## types and unit tests of th
 	cd web/app && npm run --silent check && npm run --silent test
 
 test-e2e: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## stock Yjs clients and Chromium against the real binary
-	cd test && CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test --test-concurrency=1 e2e/
+	cd test && for t in e2e/*.test.mjs; do \
+		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test $$t || exit 1; done
 
 test/node_modules/.package-lock.json: test/package-lock.json
 	cd test && npm ci --no-audit --no-fund --loglevel=error

@@ -340,7 +340,9 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", c.stateBytes, MaxAwarenessBytes)}
 	}
 	if news := r.awareness.Apply(mine); len(news) > 0 {
-		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(news)), c)
+		// To the sender too: stock providers take half a minute without a message
+		// for a dead connection, and this echo is all that one alone in a room gets.
+		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(news)), nil)
 	}
 	if len(departed) > 0 {
 		// One that comes back with the clock it left with is told that it counts

@@ -447,7 +447,8 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	const reason = "the link you came by was replaced: ask for the new one"
 	s.live.Peek(a.room.ID, func(room *live.Room) {
-		room.Disconnect(func(m *live.Member) bool { return m.TokenHash() == old }, live.CloseRemoved, reason)
+		room.Disconnect(func(m *live.Member) bool { return m.CameBy(old) }, live.CloseRemoved, reason)
+		room.Rekey(role, token, store.HashToken(token)) // for the hosts that stay
 	})
 	err = s.withRoom(r.Context(), a.room.ID, func(room *collab.Room) error {
 		room.DisconnectToken(old, live.CloseRemoved, reason)

@@ -18,18 +18,18 @@ type Frame struct {
 // methods that ask for something, the writer calls Next; Leave ends both.
 type Member struct {
 	// Static after Join.
-	room      *Room
-	tokenHash [32]byte
-	wake      chan struct{} // holds one token when there may be something to write
+	room *Room
+	wake chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
-	who      Participant
-	queue    []message
-	queued   int // bytes of JSON in queue
-	closed   *CloseError
-	left     bool
-	output   *output // what pos counts in
-	pos      int64   // how far into output this participant was sent
-	replayTo int64   // below it nothing is left out: it was there before the join
+	who       Participant
+	tokenHash [32]byte // of the room token they came by
+	queue     []message
+	queued    int // bytes of JSON in queue
+	closed    *CloseError
+	left      bool
+	output    *output // what pos counts in
+	pos       int64   // how far into output this participant was sent
+	replayTo  int64   // below it nothing is left out: it was there before the join
 	// Held by Next, so that frames leave in order.
 	writing sync.Mutex
 }
@@ -57,8 +57,9 @@ func (m *Member) You() Participant {
 	return m.who
 }
 
-// TokenHash identifies the token this connection came in by.
-func (m *Member) TokenHash() [32]byte { return m.tokenHash }
+// CameBy tells whether this connection came in by a token. The room's lock is
+// held: it is for the match of Disconnect.
+func (m *Member) CameBy(hash [32]byte) bool { return m.tokenHash == hash }
 
 // Send queues one JSON message for this participant alone.
 func (m *Member) Send(v any) {
@@ -115,20 +116,22 @@ func (m *Member) Remove(id string) (role store.Role, err error) {
 	return victim.who.Role, nil
 }
 
-// Rekey says that the room token of a role was replaced: every connection that
-// came by it, and is not closing, stays and is told the new one.
+// Rekey says that the room token of a role was replaced. Every connection that
+// came by it, and is not closing, stays and is told the new one; hosts are told
+// too, because they hand out the links.
 func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 	r.mu.Lock()
 	defer r.unlock()
 	for _, m := range r.members {
-		if m.who.Role != role || m.closed != nil {
+		if m.closed != nil || (m.who.Role != role && m.who.Role != store.RoleHost) {
 			continue
 		}
-		m.tokenHash = hash
-		m.sendJSON(map[string]any{
-			"type": "token.rotated", "role": role, "token": token,
-			"resume": r.hub.resumeToken(r.id, m.who.ID, hash),
-		}, r.output, r.outputLen())
+		msg := map[string]any{"type": "token.rotated", "role": role, "token": token}
+		if m.who.Role == role {
+			m.tokenHash = hash
+			msg["resume"] = r.hub.resumeToken(r.id, m.who.ID, hash)
+		}
+		m.sendJSON(msg, r.output, r.outputLen())
 	}
 }
 

@@ -240,3 +240,18 @@ test('awareness of more than 64 KiB is refused', async () => {
   }
 })
 
+test('a stock client that is alone and idle stays connected', async () => {
+  const room = await makeRoom(server)
+  const c = syncClient(server, room.id, room.tokens.guest)
+  try {
+    await c.synced()
+    let lost = 0
+    c.provider.on('connection-close', () => lost++)
+    // A stock provider gives up a connection on which nothing came for 30 s.
+    await new Promise((resolve) => setTimeout(resolve, 36_000))
+    assert.equal(lost, 0)
+    assert.equal(c.provider.wsconnected, true)
+  } finally {
+    c.close()
+  }
+})
