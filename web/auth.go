@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"corun/collab/live"
 	"corun/store"
 )
 
@@ -72,6 +73,20 @@ func (s *Server) forRoom(r *http.Request, roles ...store.Role) (*access, error) 
 		return nil, newProblem(http.StatusForbidden, "this takes the token of a %s; yours is a %s's", strings.Join(names, " or "), a.role)
 	}
 	return a, nil
+}
+
+// stillGood looks once more whether the token is good, after the connection was
+// counted in: one that was replaced between the two was not there yet to be
+// disconnected.
+func (s *Server) stillGood(ctx context.Context, a *access) error {
+	if a.tokenHash == ([32]byte{}) {
+		return nil
+	}
+	_, err := s.cfg.Store.RoleByToken(ctx, a.room.ID, a.tokenHash)
+	if errors.Is(err, store.ErrNotFound) {
+		return &live.CloseError{Code: live.CloseRemoved, Reason: "the link you came by was replaced: ask for the new one"}
+	}
+	return err
 }
 
 // bearer reads the Authorization header.

@@ -93,6 +93,9 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer member.Leave()
+		if err := s.stillGood(ctx, a); err != nil {
+			return err
+		}
 		c := &liveClient{server: s, access: a, ip: remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
 		return pump(ctx, ws, maxLiveMessage,
 			func(kind int, data []byte) error { c.receive(ctx, kind, data); return nil },
@@ -132,6 +135,7 @@ func (c *liveClient) receive(ctx context.Context, kind int, data []byte) {
 		c.member.Fail(live.CodeBadMessage, "the message is not what this socket takes: "+err.Error(), nil)
 		return
 	}
+	c.member.Handling(msg.Ref)
 	if err := c.handle(ctx, &msg); err != nil {
 		c.fail(err, msg.Ref)
 	}
@@ -167,7 +171,7 @@ func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
 		if c.access.role != store.RoleHost {
 			return &live.Error{Code: live.CodeNotAllowed, Message: "only a host can change the room"}
 		}
-		_, err := c.server.updateRoom(ctx, c.access.room.ID, msg.roomPatch)
+		_, err := c.server.updateRoom(ctx, c.access.room.ID, msg.roomPatch, live.Answer{To: c.id, Ref: msg.Ref})
 		return err
 	case "saved?":
 		sv, err := c.doc.StateVector(ctx)
@@ -218,7 +222,7 @@ func (c *liveClient) startRun(ctx context.Context, msg *clientMessage) error {
 		return &live.Error{Code: live.CodeNotAllowed, Message: "a viewer cannot run the program"}
 	}
 	you := c.member.You()
-	_, err := c.server.startRun(ctx, c.access.room.ID, starter{id: you.ID, name: you.Name, ip: c.ip}, msg.runRequest)
+	_, err := c.server.startRun(ctx, c.access.room.ID, starter{id: you.ID, name: you.Name, ip: c.ip, ref: msg.Ref}, msg.runRequest)
 	if err != nil {
 		return err
 	}
@@ -271,18 +275,20 @@ func (c *liveClient) input(frame []byte) error {
 // remove throws a participant out and closes their way back: the link they held
 // is replaced, and the others who came by it are given the new one.
 func (c *liveClient) remove(ctx context.Context, id string) error {
-	role, err := c.member.Remove(id)
+	role, err := c.member.CheckRemove(id)
 	if err != nil {
 		return err
 	}
 	if c.access.tokenHash == ([32]byte{}) {
-		return nil // an open room has no links to replace
+		return c.member.Remove(id) // an open room has no links to replace
 	}
 	token, old, err := c.server.replaceToken(ctx, c.access.room.ID, role)
 	if err != nil {
 		return err
 	}
+	// Removed before the others are told: who is closing is not told.
+	err = c.member.Remove(id)
 	c.room.Rekey(role, token, store.HashToken(token))
 	c.doc.DisconnectToken(old, live.CloseRemoved, "a host removed somebody who came by this link: use the new one")
-	return nil
+	return err
 }

@@ -273,7 +273,7 @@ func (s *Server) patchRoom(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, maxSmallBody, &patch); err != nil {
 		return err
 	}
-	row, err := s.updateRoom(r.Context(), a.room.ID, patch)
+	row, err := s.updateRoom(r.Context(), a.room.ID, patch, live.Answer{})
 	if err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func (s *Server) patchRoom(w http.ResponseWriter, r *http.Request) error {
 }
 
 // updateRoom stores a change of the room and makes it so for everybody there.
-func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch) (*store.Room, error) {
+func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, answer live.Answer) (*store.Room, error) {
 	change := store.RoomPatch{Locked: patch.Locked, RunsEnabled: patch.RunsEnabled, Ended: patch.Ended}
 	if patch.Title != nil {
 		title, err := cleanTitle(*patch.Title)
@@ -317,7 +317,7 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch) (*s
 	}
 	s.events.add(id, live.Event{Kind: "room", Data: patch})
 	s.live.Peek(id, func(room *live.Room) {
-		room.Broadcast(map[string]any{"type": "room.updated", "room": view})
+		room.BroadcastAnswer(map[string]any{"type": "room.updated", "room": view}, answer)
 		if row.Ended {
 			room.Disconnect(func(*live.Member) bool { return true }, live.CloseRoomEnded, "the host ended this room")
 		}

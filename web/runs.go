@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -34,6 +35,7 @@ type runRequest struct {
 // starter is who starts a run.
 type starter struct {
 	id, name, ip string
+	ref          json.RawMessage // of the message that asked, on /live
 }
 
 // startRun takes the room's files as they are saved now and hands them to the
@@ -87,7 +89,8 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 	start.Events = func(e runner.Event) {
 		switch e.Kind {
 		case runner.EventQueued:
-			room.RunQueued(e.Run, e.Position)
+			room.RunQueued(e.Run, e.Position, live.Answer{To: by.id, Ref: by.ref})
+			by.ref = nil // a new position answers nobody
 		case runner.EventStarted:
 			room.RunStarted(e.Run)
 		case runner.EventStage:

@@ -47,6 +47,9 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer conn.Close()
+		if err := s.stillGood(ctx, a); err != nil {
+			return err
+		}
 		return pump(ctx, ws, maxSyncMessage,
 			func(kind int, data []byte) error {
 				if kind != websocket.BinaryMessage {

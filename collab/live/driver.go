@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/json"
 	"time"
 
 	"corun/store"
@@ -29,7 +30,7 @@ func (m *Member) RequestSeat() error {
 		r.setDriver(m.who.ID, m.who.ID, ReasonGranted)
 	case m.who.ID: // has it already
 	default:
-		r.broadcast(map[string]any{"type": "driver.requested", "participant": m.who})
+		r.broadcastAnswer(map[string]any{"type": "driver.requested", "participant": m.who}, m.who.ID, m.ref)
 	}
 	return nil
 }
@@ -128,7 +129,11 @@ func (r *Room) setDriver(id, by, reason string) {
 	r.driver = id
 	r.cancelGrace()
 	msg := map[string]any{"type": "driver.changed", "driver": r.driverPtr(), "by": ptrOrNil(by), "reason": reason}
-	r.broadcast(msg)
+	var ref json.RawMessage
+	if actor, ok := r.members[by]; ok {
+		ref = actor.ref
+	}
+	r.broadcastAnswer(msg, by, ref)
 	r.note("driver", map[string]any{"driver": r.driverPtr(), "by": ptrOrNil(by), "reason": reason})
 }
 

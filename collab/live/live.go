@@ -379,6 +379,37 @@ func (r *Room) broadcast(v any) {
 	}
 }
 
+// broadcastAnswer is broadcast, but that the copy of the participant who asked
+// for it carries the ref of what they sent. mu is held.
+func (r *Room) broadcastAnswer(v map[string]any, to string, ref json.RawMessage) {
+	asker, ok := r.members[to]
+	if !ok || len(ref) == 0 {
+		r.broadcast(v)
+		return
+	}
+	data := mustJSON(v)
+	for _, m := range r.members {
+		if m != asker {
+			m.send(data, r.output, r.outputLen())
+		}
+	}
+	v["ref"] = ref
+	asker.sendJSON(v, r.output, r.outputLen())
+}
+
+// Answer is who asked for what everybody is told, and the ref they gave.
+type Answer struct {
+	To  string // participant id, or ""
+	Ref json.RawMessage
+}
+
+// BroadcastAnswer sends one JSON message to everybody, as the answer to one.
+func (r *Room) BroadcastAnswer(v map[string]any, a Answer) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.broadcastAnswer(v, a.To, a.Ref)
+}
+
 func (r *Room) outputLen() int64 {
 	if r.output == nil {
 		return 0

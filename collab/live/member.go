@@ -22,7 +22,8 @@ type Member struct {
 	wake chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
-	tokenHash [32]byte // of the room token they came by
+	tokenHash [32]byte        // of the room token they came by
+	ref       json.RawMessage // of the message that is being handled
 	queue     []message
 	queued    int // bytes of JSON in queue
 	closed    *CloseError
@@ -61,6 +62,14 @@ func (m *Member) You() Participant {
 // held: it is for the match of Disconnect.
 func (m *Member) CameBy(hash [32]byte) bool { return m.tokenHash == hash }
 
+// Handling says which message of the participant is being handled, by the ref
+// it carried, so that what answers it can carry that too.
+func (m *Member) Handling(ref json.RawMessage) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	m.ref = ref
+}
+
 // Send queues one JSON message for this participant alone.
 func (m *Member) Send(v any) {
 	m.room.mu.Lock()
@@ -88,32 +97,52 @@ func (m *Member) Update(name *string, hue *int) error {
 		next.Hue = *hue
 	}
 	m.who = next
-	r.broadcast(map[string]any{"type": "participant.updated", "participant": m.who})
+	r.broadcastAnswer(map[string]any{"type": "participant.updated", "participant": m.who}, m.who.ID, m.ref)
 	return nil
 }
 
-// Remove disconnects another participant with CloseRemoved and gives the token
-// hash they held, so that the caller can close their way back. Hosts only.
-func (m *Member) Remove(id string) (role store.Role, err error) {
+// CheckRemove tells whether this participant may remove another, and that one's
+// role.
+func (m *Member) CheckRemove(id string) (store.Role, error) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	victim, err := m.removable(id)
+	if err != nil {
+		return "", err
+	}
+	return victim.who.Role, nil
+}
+
+func (m *Member) removable(id string) (*Member, error) {
+	if m.who.Role != store.RoleHost {
+		return nil, refuse(CodeNotAllowed, "only a host can remove a participant")
+	}
+	victim, ok := m.room.members[id]
+	if !ok {
+		return nil, refuse(CodeNotFound, "no participant %q is connected: give one of the ids in participants", id)
+	}
+	if victim == m {
+		return nil, refuse(CodeNotAllowed, "you cannot remove yourself: leave by closing the page")
+	}
+	return victim, nil
+}
+
+// Remove disconnects another participant with CloseRemoved. Their link must have
+// been replaced before, or they could come back by it.
+func (m *Member) Remove(id string) error {
 	r := m.room
 	r.mu.Lock()
 	defer r.unlock()
-	if m.who.Role != store.RoleHost {
-		return "", refuse(CodeNotAllowed, "only a host can remove a participant")
-	}
-	victim, ok := r.members[id]
-	if !ok {
-		return "", refuse(CodeNotFound, "no participant %q is connected: give one of the ids in participants", id)
-	}
-	if victim == m {
-		return "", refuse(CodeNotAllowed, "you cannot remove yourself: leave by closing the page")
+	victim, err := m.removable(id)
+	if err != nil {
+		return err
 	}
 	if r.driver == id {
 		r.setDriver("", m.who.ID, ReasonLeft)
 	}
 	victim.close(CloseRemoved, "a host removed you from this room")
 	r.note("remove", map[string]any{"participant": victim.who, "by": m.who.ID})
-	return victim.who.Role, nil
+	return nil
 }
 
 // Rekey says that the room token of a role was replaced. Every connection that

@@ -127,27 +127,28 @@ func (o *output) lineStart(pos int64) int64 {
 // RunQueued, RunStarted and the others tell everybody of a run's life. The
 // run's row is in the store before they are called.
 
-// RunQueued announces a run that was accepted; position 0 is next.
-func (r *Room) RunQueued(run store.Run, position int) {
-	r.setRun(run, map[string]any{"type": "run.queued", "run": run, "position": position})
+// RunQueued announces a run that was accepted, which answers whoever started it;
+// position 0 is next.
+func (r *Room) RunQueued(run store.Run, position int, a Answer) {
+	r.setRun(run, map[string]any{"type": "run.queued", "run": run, "position": position}, a)
 }
 
 // RunStarted announces that the program was executed.
 func (r *Room) RunStarted(run store.Run) {
-	r.setRun(run, map[string]any{"type": "run.started", "run": run})
+	r.setRun(run, map[string]any{"type": "run.started", "run": run}, Answer{})
 }
 
 // RunStage announces the stage a run is in, compile or run.
 func (r *Room) RunStage(run store.Run) {
-	r.setRun(run, map[string]any{"type": "run.stage", "run": run, "stage": run.Stage})
+	r.setRun(run, map[string]any{"type": "run.stage", "run": run, "stage": run.Stage}, Answer{})
 }
 
 // RunExited announces the verdict; everybody has the output before it.
 func (r *Room) RunExited(run store.Run) {
-	r.setRun(run, map[string]any{"type": "run.exited", "run": run})
+	r.setRun(run, map[string]any{"type": "run.exited", "run": run}, Answer{})
 }
 
-func (r *Room) setRun(run store.Run, msg any) {
+func (r *Room) setRun(run store.Run, msg map[string]any, a Answer) {
 	r.mu.Lock()
 	defer r.unlock()
 	if r.run == nil || r.run.Number != run.Number {
@@ -155,7 +156,7 @@ func (r *Room) setRun(run store.Run, msg any) {
 		r.output.run = uint32(run.Number)
 	}
 	r.run = &run
-	r.broadcast(msg)
+	r.broadcastAnswer(msg, a.To, a.Ref)
 }
 
 // RunOutput adds to the current run's output. data is copied.
