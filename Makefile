@@ -55,6 +55,7 @@ test-page: web/app/node_modules/.package-lock.json ## types and unit tests of th
 
 test-e2e: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## stock Yjs clients and Chromium against the real binary
 	cd test && for t in e2e/*.test.mjs; do \
+		CHROMIUM=$$(command -v chromium chromium-browser google-chrome | head -n 1) \
 		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test $$t || exit 1; done
 
 test/node_modules/.package-lock.json: test/package-lock.json

@@ -28,8 +28,11 @@ need npm npm
 if [ "$what" != build ]; then
 	need mmdebstrap mmdebstrap
 fi
-if [ "$what" = test ]; then
-	need chromium chromium
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+if [ "$what" = test ] && [ -z "$browser" ]; then
+	# Ubuntu has it as a snap, behind a package of another name.
+	. /etc/os-release
+	if [ "${ID:-}" = ubuntu ]; then need chromium-browser chromium-browser; else need chromium chromium; fi
 fi
 
 # Go itself: any version from 1.21 fetches the one that go.mod asks for.

@@ -17,6 +17,7 @@
 package live
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -25,6 +26,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -230,6 +233,7 @@ type Room struct {
 
 	mu        sync.Mutex // guards all below
 	members   map[string]*Member
+	joins     int    // so far
 	driver    string // participant id, "" when nobody drives
 	grace     *time.Timer
 	graceGen  int
@@ -285,8 +289,9 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	} else if len(r.members) >= MaxParticipants {
 		return nil, ErrRoomFull
 	}
+	r.joins++
 	m := &Member{
-		room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
+		joined: r.joins, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}
 	if id == r.driver {
@@ -363,10 +368,12 @@ func SavedMessage(stateVector []byte) map[string]any {
 	return map[string]any{"type": "saved", "state_vector": base64.StdEncoding.EncodeToString(stateVector)}
 }
 
+// participants lists who is connected, in the order of joining. mu is held.
 func (r *Room) participants() []Participant {
-	all := make([]Participant, 0, len(r.members))
-	for _, m := range r.members {
-		all = append(all, m.who)
+	members := slices.SortedFunc(maps.Values(r.members), func(a, b *Member) int { return cmp.Compare(a.joined, b.joined) })
+	all := make([]Participant, len(members))
+	for i, m := range members {
+		all[i] = m.who
 	}
 	return all
 }

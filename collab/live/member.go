@@ -18,8 +18,9 @@ type Frame struct {
 // methods that ask for something, the writer calls Next; Leave ends both.
 type Member struct {
 	// Static after Join.
-	room *Room
-	wake chan struct{} // holds one token when there may be something to write
+	room   *Room
+	joined int           // this connection's number in the room
+	wake   chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
 	tokenHash [32]byte        // of the room token they came by
