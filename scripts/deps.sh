@@ -19,7 +19,8 @@ need() { # need COMMAND-OR-FILE PACKAGE...
 multiarch=$(gcc -print-multiarch 2>/dev/null || true)
 need gcc gcc libc6-dev
 need make make
-need git git ca-certificates
+need git git
+need pkg-config pkg-config # how cgo finds libseccomp
 need /usr/include/seccomp.h libseccomp-dev
 if [ -n "$multiarch" ]; then need "/usr/lib/$multiarch/libc.a" libc6-dev; fi
 need /etc/ssl/certs/ca-certificates.crt ca-certificates
