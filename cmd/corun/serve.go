@@ -205,13 +205,13 @@ type boxFlags struct {
 // open gives a runner whose boxes work, or says what doctor would. The image is
 // built if it is missing.
 func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string, st *store.Store) (_ *runner.Runner, stop func(context.Context) error, err error) {
-	img, err := b.image(ctx, common, os.Stderr)
-	if err != nil {
-		return nil, nil, err
-	}
 	launcher, err := sandbox.Open(ctx, sandbox.Config{Name: name, ScratchDir: common.DataDir, Log: log})
 	if err != nil {
-		return nil, nil, fmt.Errorf("no sandbox, so no server (see corun doctor): %w", err)
+		return nil, nil, fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%w", err)
+	}
+	img, err := b.image(ctx, common, os.Stderr)
+	if err != nil {
+		return nil, nil, errors.Join(err, launcher.Close())
 	}
 	run, err := runner.Open(ctx, runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: b.Pool, Log: log})
 	if err != nil {

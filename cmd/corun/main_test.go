@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestServeAddress(t *testing.T) {
+	tests := []struct {
+		addr, port, want string
+	}{
+		{"", "", "127.0.0.1:8080"},
+		{"", "9000", "127.0.0.1:9000"},
+		{"0.0.0.0:7000", "9000", "0.0.0.0:7000"},
+		{"0.0.0.0", "9000", "0.0.0.0:9000"},
+		{"0.0.0.0", "", "0.0.0.0:8080"},
+	}
+	for _, tt := range tests {
+		if got := (&serveCmd{Addr: tt.addr, Port: tt.port}).addr(); got != tt.want {
+			t.Errorf("--addr %q with PORT=%q listens on %q, want %q", tt.addr, tt.port, got, tt.want)
+		}
+	}
+}
+
+func TestCommandLineRefuses(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown flag", []string{"serve", "--bogus"}, "unknown flag --bogus"},
+		{"unknown command", []string{"fly"}, "fly"},
+		{"bad durability", []string{"serve", "--durability", "hope"}, "fsync"},
+		{"open rooms for everybody", []string{"serve", "--addr", "0.0.0.0:0", "--open-rooms"}, "--open-rooms-anywhere"},
+		{"another database", []string{"room", "list", "--database-url", "mysql:x"}, "sqlite:"},
+		{"an unknown language", []string{"room", "create", "--language", "cobol"}, "cobol"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			err := run(t.Context(), append(tt.args, "--data-dir", t.TempDir()), &out, &errs)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the error is %v, want one that says %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestToolsShareTheDataDirectory(t *testing.T) {
+	t.Setenv("CORUN_DATA_DIR", t.TempDir()) // every flag has a twin
+	say := func(args ...string) string {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if err := run(t.Context(), args, &out, &errs); err != nil {
+			t.Fatalf("corun %s: %v", strings.Join(args, " "), err)
+		}
+		return out.String()
+	}
+	if links := say("room", "create", "--language", "python", "--title", "Maths"); strings.Count(links, "/r/") != 3 {
+		t.Errorf("room create prints %q, want three links", links)
+	}
+	if list := say("room", "list"); !strings.Contains(list, "Maths") {
+		t.Errorf("room list prints %q", list)
+	}
+	token := strings.TrimSpace(say("token", "create", "--name", "ci"))
+	list := say("token", "list")
+	if len(token) < 22 || !strings.Contains(list, "ci") || strings.Contains(list, token) {
+		t.Errorf("token %q, list %q", token, list)
+	}
+	id := strings.Fields(strings.Split(list, "\n")[1])[0]
+	say("token", "revoke", id)
+	if list := say("token", "list"); strings.Contains(list, id) {
+		t.Errorf("a revoked token is listed: %q", list)
+	}
+}
