@@ -144,8 +144,15 @@ func (s *Server) enterOpenRoom(ctx context.Context, id string) (*access, error) 
 	return &access{room: room, role: store.RoleGuest}, nil
 }
 
-// remoteIP is the address that quotas count by.
-func remoteIP(r *http.Request) string {
+// remoteIP is the address that quotas count by. Of X-Forwarded-For the last
+// entry counts: it is the one that the proxy in front has added.
+func (s *Server) remoteIP(r *http.Request) string {
+	if s.cfg.TrustProxy {
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
+			return last
+		}
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

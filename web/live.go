@@ -96,7 +96,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		if err := s.stillGood(ctx, a); err != nil {
 			return err
 		}
-		c := &liveClient{server: s, access: a, ip: remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
+		c := &liveClient{server: s, access: a, ip: s.remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
 		return pump(ctx, ws, maxLiveMessage,
 			func(kind int, data []byte) error { c.receive(ctx, kind, data); return nil },
 			func(ctx context.Context) error {

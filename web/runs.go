@@ -187,7 +187,7 @@ func (s *Server) postRun(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, maxRunBody, &req); err != nil {
 		return err
 	}
-	run, err := s.startRun(r.Context(), a.room.ID, starter{id: "api", name: "API", ip: remoteIP(r)}, req)
+	run, err := s.startRun(r.Context(), a.room.ID, starter{id: "api", name: "API", ip: s.remoteIP(r)}, req)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ type Config struct {
 	AnyoneMayCreate bool
 	// OpenRooms makes a room of any name at its first visit, without a token.
 	OpenRooms bool
+	// TrustProxy takes callers' addresses from X-Forwarded-For. It is only right
+	// behind a proxy that writes it.
+	TrustProxy bool
 	// Origins are the origins whose pages may open web sockets besides our own,
 	// as scheme://host[:port].
 	Origins []string

@@ -20,7 +20,7 @@ const (
 	// maxSyncMessage is the largest web socket message on /sync.
 	maxSyncMessage = 1 << 20
 	// writeWait is how long one write may take before the peer counts as gone.
-	writeWait = 15 * time.Second
+	writeWait = 30 * time.Second
 	// pingEvery and pongWait find peers that vanished without a goodbye.
 	pingEvery = 25 * time.Second
 	pongWait  = 60 * time.Second
@@ -42,7 +42,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer room.Release()
-		conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, RemoteAddr: remoteIP(r)})
+		conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, RemoteAddr: s.remoteIP(r)})
 		if err != nil {
 			return err
 		}

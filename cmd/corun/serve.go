@@ -37,6 +37,7 @@ type serveCmd struct {
 	OpenRooms         bool     `help:"Let anybody make and enter a room of any name without a token, as a y-websocket server does. Loopback only."`
 	OpenRoomsAnywhere bool     `help:"Allow --open-rooms on any address."`
 	AllowOrigin       []string `help:"Origins whose pages may open web sockets besides the server's own." placeholder:"SCHEME://HOST"`
+	TrustProxy        bool     `help:"Take a caller's address from X-Forwarded-For, as the proxy in front writes it."`
 	Durability        string   `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
 }
 
@@ -93,19 +94,21 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	}
 	var server *web.Server // set before any room is loaded
 	rooms := collab.NewHub(st, collab.HubOptions{Log: log, OnSaved: func(id string) { server.Saved(id) }})
-	closers = append(closers, rooms.Close)
 
 	server = web.New(web.Config{
 		Store: st, Rooms: rooms, Runner: run, Log: log, Origins: c.AllowOrigin, OpenRooms: c.OpenRooms,
+		TrustProxy:      c.TrustProxy,
 		AnyoneMayCreate: c.Create == "anyone" || (c.Create == "" && local),
 	})
-	closers = append(closers, server.Close)
-	// Runs end before the sockets do, so that everybody sees the verdict.
-	closers = append(closers, stopRunner)
+	// On the way out: runs end first, so that everybody sees the verdict; then the
+	// rooms save what they have and let their connections go; then the server
+	// waits for all sockets.
+	closers = append(closers, server.Close, rooms.Close, stopRunner)
 
 	public := &http.Server{
 		Handler: server, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, // of requests; sockets have their own
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 	operations := &http.Server{
 		Handler: server.Admin(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
