@@ -226,7 +226,7 @@ func terminalSize(cols, rows int) (sandbox.Size, error) {
 		n     int
 	}{{"cols", cols}, {"rows", rows}} {
 		if side.n < 1 || side.n > maxTermSide {
-			return sandbox.Size{}, &InputError{side.field, fmt.Sprintf("it is %d: use a number from 1 to %d", side.n, maxTermSide)}
+			return sandbox.Size{}, &InputError{side.field, fmt.Sprintf("%s is %d: use a number from 1 to %d", side.field, side.n, maxTermSide)}
 		}
 	}
 	return sandbox.Size{Cols: uint16(cols), Rows: uint16(rows)}, nil

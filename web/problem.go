@@ -70,6 +70,9 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((p.retryAfter+time.Second-1)/time.Second))))
 	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the caller may have gone
@@ -125,7 +128,7 @@ func decodeStrict(body []byte, v any) error {
 	case errors.As(err, &kind) && kind.Field == "":
 		return newProblem(http.StatusBadRequest, "the body is a JSON %s: send an object", kind.Value)
 	case errors.As(err, &kind):
-		return badField(kind.Field, "%s is a JSON %s: give a %s", kind.Field, kind.Value, jsonName(kind.Type.Kind().String()))
+		return badField(kind.Field, "%s is a JSON %s: give %s", kind.Field, kind.Value, jsonName(kind.Type.Kind().String()))
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return newProblem(http.StatusBadRequest, "the body is not valid JSON: it ends in the middle")
 	}
@@ -140,15 +143,15 @@ func decodeStrict(body []byte, v any) error {
 func jsonName(kind string) string {
 	switch {
 	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
-		return "whole number"
+		return "a whole number"
 	case strings.HasPrefix(kind, "float"):
-		return "number"
+		return "a number"
 	case kind == "bool":
 		return "true or false"
 	case kind == "slice":
-		return "list"
+		return "a list"
 	case kind == "struct", kind == "map":
-		return "object"
+		return "an object"
 	}
-	return kind
+	return "a " + kind
 }
