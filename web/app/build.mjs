@@ -71,6 +71,8 @@ if (process.argv.includes('--test')) {
     platform: 'node',
     format: 'esm',
     target: 'node18',
+    // Node 18 has no global crypto; browsers and later versions do.
+    banner: { js: "import { webcrypto } from 'node:crypto'; globalThis.crypto ??= webcrypto;" },
     sourcemap: 'inline',
     logLevel: 'warning',
   })
