@@ -72,7 +72,7 @@ if (process.argv.includes('--test')) {
     format: 'esm',
     target: 'node18',
     // Node 18 has no global crypto; browsers and later versions do.
-    banner: { js: "import { webcrypto } from 'node:crypto'; globalThis.crypto ??= webcrypto;" },
+    banner: { js: "import { webcrypto as nodeCrypto } from 'node:crypto'; globalThis.crypto ??= nodeCrypto;" },
     sourcemap: 'inline',
     logLevel: 'warning',
   })
