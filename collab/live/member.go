@@ -223,8 +223,8 @@ func (m *Member) take() []Frame {
 		return frames
 	}
 	for len(m.queue) > 0 {
+		m.skipIfBehind() // may put a message first
 		msg := m.queue[0]
-		m.skipIfBehind()
 		if frame := m.nextOutput(msg.output, msg.upTo); frame != nil {
 			return append(frames, Frame{true, frame})
 		}

@@ -1,0 +1,181 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"corun/store"
+)
+
+// drain gives what waits for a member, without waiting for more.
+func drain(t *testing.T, m *Member) (frames []Frame) {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // what is there is given all the same
+		got, err := m.Next(ctx)
+		if err != nil {
+			return frames
+		}
+		frames = append(frames, got...)
+	}
+}
+
+// told is one frame, decoded.
+type told struct {
+	Type    string `json:"type"`
+	Stream  any    `json:"stream"`
+	Dropped int64  `json:"dropped"`
+	out     []byte
+	stream  uint8
+	offset  uint64
+}
+
+func decode(t *testing.T, f Frame) told {
+	t.Helper()
+	var m told
+	if f.Binary {
+		m.stream, m.offset, m.out = f.Data[0], binary.BigEndian.Uint64(f.Data[5:]), f.Data[13:]
+		return m
+	}
+	if err := json.Unmarshal(f.Data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func testRoom(t *testing.T) *Room {
+	t.Helper()
+	h := NewHub(func(string, Event) {})
+	r := h.Room("room", nil)
+	t.Cleanup(func() { h.Release(r) })
+	return r
+}
+
+func enter(t *testing.T, r *Room, role store.Role) *Member {
+	t.Helper()
+	m, err := r.Join(JoinRequest{Name: "Somebody", Role: role}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Leave)
+	return m
+}
+
+func TestMessagesFollowTheOutputBeforeThem(t *testing.T) {
+	r := testRoom(t)
+	m := enter(t, r, store.RoleGuest)
+	drain(t, m)
+	run := store.Run{Number: 1}
+	r.RunStarted(run)
+	r.RunOutput(1, StreamStdout, []byte("a"))
+	r.RunOutput(1, StreamStderr, []byte("b"))
+	r.RunOutput(1, StreamStdout, []byte("c"))
+	r.RunExited(run)
+	r.RunOutput(1, StreamStdout, []byte("late"))
+	var got []string
+	for _, f := range drain(t, m) {
+		d := decode(t, f)
+		if f.Binary {
+			got = append(got, fmt.Sprintf("%d@%d %s", d.stream, d.offset, d.out))
+		} else {
+			got = append(got, d.Type)
+		}
+	}
+	want := "[run.started 1@0 a 2@0 b 1@1 c run.exited 1@2 late]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("told %v, want %s", got, want)
+	}
+}
+
+func TestLateJoinerGetsAllOnce(t *testing.T) {
+	r := testRoom(t)
+	r.RunStarted(store.Run{Number: 1})
+	var printed []byte
+	for i := range 100_000 { // more than a slow reader may owe
+		line := fmt.Appendf(nil, "line %d of the program\n", i)
+		printed = append(printed, line...)
+		r.RunOutput(1, StreamPTY, line)
+	}
+	m := enter(t, r, store.RoleViewer)
+	frames := drain(t, m)
+	if d := decode(t, frames[0]); d.Type != "hello" {
+		t.Fatalf("the first message is %q", d.Type)
+	}
+	var seen []byte
+	for _, f := range frames[1:] {
+		d := decode(t, f)
+		if !f.Binary || d.offset != uint64(len(seen)) {
+			t.Fatalf("told %q at %d after %d bytes", d.Type, d.offset, len(seen))
+		}
+		seen = append(seen, d.out...)
+	}
+	if !bytes.Equal(seen, printed) {
+		t.Errorf("got %d bytes of %d", len(seen), len(printed))
+	}
+}
+
+func TestSlowReaderSkipsToThePresent(t *testing.T) {
+	r := testRoom(t)
+	m := enter(t, r, store.RoleGuest)
+	drain(t, m)
+	run := store.Run{Number: 1}
+	r.RunStarted(run)
+	line := bytes.Repeat([]byte("x"), 99)
+	line = append(line, '\n')
+	total := int64(0)
+	for range 40_000 {
+		r.RunOutput(1, StreamStdout, line)
+		total += int64(len(line))
+	}
+	r.RunOutput(1, StreamStderr, []byte("the end"))
+	r.RunExited(run)
+	var kept, dropped int64
+	var last told
+	for _, f := range drain(t, m) {
+		d := decode(t, f)
+		switch {
+		case f.Binary && d.stream == StreamStdout:
+			if int64(d.offset) != dropped+kept {
+				t.Fatalf("output at %d after %d kept and %d dropped", d.offset, kept, dropped)
+			}
+			if kept == 0 && d.offset%100 != 0 {
+				t.Errorf("the output goes on within a line, at %d", d.offset)
+			}
+			kept += int64(len(d.out))
+		case d.Type == "run.truncated":
+			if d.Stream != "stdout" {
+				t.Errorf("dropped of stream %v", d.Stream)
+			}
+			dropped += d.Dropped
+		}
+		last = d
+	}
+	if kept+dropped != total || dropped < total-2*maxBehindBytes {
+		t.Errorf("kept %d and dropped %d of %d", kept, dropped, total)
+	}
+	if last.Type != "run.exited" {
+		t.Errorf("the last message is %q", last.Type)
+	}
+}
+
+func TestQueueOverflowDisconnects(t *testing.T) {
+	r := testRoom(t)
+	m := enter(t, r, store.RoleGuest)
+	big := map[string]any{"type": "x", "data": string(bytes.Repeat([]byte("y"), 1<<20))}
+	for range 6 {
+		r.Broadcast(big)
+	}
+	_, err := m.Next(t.Context())
+	var end *CloseError
+	if e, ok := err.(*CloseError); ok {
+		end = e
+	}
+	if end == nil || end.Code != CloseTooSlow {
+		t.Errorf("the connection ends with %v, want %d", err, CloseTooSlow)
+	}
+}
