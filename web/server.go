@@ -79,9 +79,10 @@ func New(cfg Config) *Server {
 	return s
 }
 
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
+// handlers are the calls and sockets by pattern. openapi.yaml describes those
+// below /api/v1; a test compares the two.
+func (s *Server) handlers() map[string]handler {
+	return map[string]handler{
 		"POST /api/v1/rooms":                             s.createRoom,
 		"GET /api/v1/rooms/{room}":                       s.getRoom,
 		"PATCH /api/v1/rooms/{room}":                     s.patchRoom,
@@ -100,7 +101,12 @@ func (s *Server) routes() http.Handler {
 		"GET /live/{room}":                               s.serveLive,
 		"GET /healthz":                                   s.healthz,
 		"GET /readyz":                                    s.readyz(false),
-	} {
+	}
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range s.handlers() {
 		mux.Handle(pattern, s.api(h))
 	}
 	mux.Handle("/api/", s.api(func(_ http.ResponseWriter, r *http.Request) error {
