@@ -132,7 +132,10 @@ func (c *liveClient) receive(ctx context.Context, kind int, data []byte) {
 		return
 	}
 	if err := json.Unmarshal(data, &msg); err != nil {
-		c.member.Fail(live.CodeBadMessage, "the message is not what this socket takes: "+err.Error(), nil)
+		_, detail := explainJSON(err)
+		// Whatever else is wrong, the answer should find the question: what can be
+		// read of it was.
+		c.member.Fail(live.CodeBadMessage, detail, msg.Ref)
 		return
 	}
 	c.member.Handling(msg.Ref)

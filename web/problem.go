@@ -120,23 +120,32 @@ func decodeStrict(body []byte, v any) error {
 		}
 		return nil
 	}
+	field, detail := explainJSON(err)
+	return badField(field, "%s", detail)
+}
+
+// explainJSON says in JSON's words what encoding/json found wrong, and in which
+// field, if it was one.
+func explainJSON(err error) (field, detail string) {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return newProblem(http.StatusBadRequest, "the body is not valid JSON: %v at byte %d", syntax, syntax.Offset)
+		return "", fmt.Sprintf("this is not valid JSON: %v at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind) && kind.Field == "":
-		return newProblem(http.StatusBadRequest, "the body is a JSON %s: send an object", kind.Value)
+		return "", fmt.Sprintf("this is a JSON %s: send an object", kind.Value)
 	case errors.As(err, &kind):
-		return badField(kind.Field, "%s is a JSON %s: give %s", kind.Field, kind.Value, jsonName(kind.Type.Kind().String()))
+		// The last part: the others are our own structs.
+		field = kind.Field[strings.LastIndexByte(kind.Field, '.')+1:]
+		return field, fmt.Sprintf("%s is a JSON %s: give %s", field, kind.Value, jsonName(kind.Type.Kind().String()))
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return newProblem(http.StatusBadRequest, "the body is not valid JSON: it ends in the middle")
+		return "", "this is not valid JSON: it ends in the middle"
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)
-		return badField(name, "there is no field %q here; see /api/v1/openapi.yaml for those there are", name)
+		return name, fmt.Sprintf("there is no field %q here; see /api/v1/openapi.yaml for those there are", name)
 	}
-	return newProblem(http.StatusBadRequest, "the body is not what this call takes: %v", err)
+	return "", fmt.Sprintf("this is not what this call takes: %v", err)
 }
 
 // jsonName says a Go kind in JSON's words.

@@ -261,8 +261,11 @@ test('people: names, removal with the way back closed, room changes, bad message
     guest.send({ type: 'no such thing', ref: { a: 1 } })
     const unknown = await guest.message('error', (m) => m.code === 'unknown_type')
     assert.deepEqual(unknown.ref, { a: 1 })
+    guest.send({ type: 'resize', cols: 'wide', ref: 'typed' })
+    const typed = await guest.message('error', (m) => m.ref === 'typed')
+    assert.deepEqual([typed.code, typed.message], ['bad_message', 'cols is a JSON string: give a whole number'])
     guest.ws.send('{"type":')
-    await guest.message('error', (m) => m.code === 'bad_message')
+    await guest.message('error', (m) => /JSON/.test(m.message) && m.ref === undefined)
     guest.send({ type: 'ping', ref: 9, extra: 'ignored' })
     assert.equal((await guest.message('pong')).ref, 9)
 
