@@ -108,13 +108,18 @@ func (m *Member) AsDriver(fn func(Seat) error) error {
 	r := m.room
 	r.mu.Lock()
 	defer r.unlock()
-	if r.driver != m.who.ID || r.members[m.who.ID] != m {
+	if r.driver != m.who.ID || r.members[m.who.ID] != m || m.closed != nil {
 		return refuse(CodeNotDriver, "only the driver's keyboard reaches the program: ask for the seat with driver.request")
 	}
 	return fn(Seat{r})
 }
 
+// mayDrive refuses viewers, and those who are being disconnected: a removed
+// participant's reader goes on while its writer is stuck. mu is held.
 func (m *Member) mayDrive() error {
+	if m.closed != nil {
+		return refuse(CodeNotAllowed, "this participant is being disconnected")
+	}
 	if m.who.Role == store.RoleViewer {
 		return refuse(CodeNotAllowed, "a viewer cannot drive")
 	}

@@ -475,6 +475,9 @@ func cleanName(s string) (string, error) {
 		return "", refuse(CodeBadMessage, "name is not valid UTF-8")
 	}
 	for _, c := range s {
+		if unicode.In(c, unicode.Zl, unicode.Zp) {
+			return "", refuse(CodeBadMessage, "name holds the line break %U: leave it out", c)
+		}
 		// Bidi controls are format characters that could make one name look
 		// like another; the joiners (200C, 200D) are needed by some scripts.
 		if unicode.IsControl(c) || (unicode.Is(unicode.Cf, c) && c != 0x200c && c != 0x200d) {

@@ -215,8 +215,8 @@ func (m *Member) Next(ctx context.Context) ([]Frame, error) {
 // that what is decided about a slow reader is decided often. mu is held.
 func (m *Member) take() []Frame {
 	var frames []Frame
+	m.skipIfBehind() // may queue a message, which comes before the output after the gap
 	if len(m.queue) == 0 {
-		m.skipIfBehind()
 		if frame := m.nextOutput(m.room.output, m.room.outputLen()); frame != nil {
 			frames = append(frames, Frame{true, frame})
 		}
