@@ -38,8 +38,12 @@ func (s *Server) translate(err error) *problem {
 		return newProblem(http.StatusBadRequest, "%s", refused.Message)
 	case errors.Is(err, runner.ErrRunActive):
 		return newProblem(http.StatusConflict, "a run is active in this room: stop it or wait until it has ended")
-	case errors.Is(err, runner.ErrClosed):
+	case errors.Is(err, runner.ErrClosed), errors.Is(err, collab.ErrClosed):
 		p := newProblem(http.StatusServiceUnavailable, "the server is going away")
+		p.retryAfter = 5 * time.Second
+		return p
+	case errors.Is(err, collab.ErrUnavailable):
+		p := newProblem(http.StatusServiceUnavailable, "%v", collab.ErrUnavailable)
 		p.retryAfter = 5 * time.Second
 		return p
 	case errors.Is(err, collab.ErrRoomFull), errors.Is(err, live.ErrRoomFull):

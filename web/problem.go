@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // problem is an RFC 9457 answer. As an error it carries its status up to the
@@ -106,6 +107,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 	// makes the browser ask, and Corun never allows it.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return newProblem(http.StatusUnsupportedMediaType, "the body's Content-Type is %q: send application/json", r.Header.Get("Content-Type"))
+	}
+	if !utf8.Valid(body) { // the decoder would change it quietly
+		return newProblem(http.StatusBadRequest, "the body is not valid UTF-8")
 	}
 	return decodeStrict(body, v)
 }

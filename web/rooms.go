@@ -156,11 +156,14 @@ func cleanTitle(title string) (string, error) {
 	if len(title) > maxTitleBytes {
 		return "", badField("title", "the title has %d bytes: at most %d are allowed", len(title), maxTitleBytes)
 	}
-	if !utf8.ValidString(title) || strings.ContainsFunc(title, unicode.IsControl) {
+	if !utf8.ValidString(title) || strings.ContainsFunc(title, breaksLine) {
 		return "", badField("title", "the title must be one line of text without control characters")
 	}
 	return title, nil
 }
+
+// breaksLine tells control characters and Unicode's own line separators.
+func breaksLine(c rune) bool { return unicode.IsControl(c) || unicode.In(c, unicode.Zl, unicode.Zp) }
 
 // pageLink is where a person opens the room. The token is in the fragment,
 // which browsers keep to themselves.
