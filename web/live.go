@@ -98,7 +98,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		}
 		c := &liveClient{server: s, access: a, ip: s.remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
 		return pump(ctx, ws, maxLiveMessage,
-			func(kind int, data []byte) error { c.receive(ctx, kind, data); return nil },
+			func(kind int, data []byte) error { return c.receive(ctx, kind, data) },
 			func(ctx context.Context) error {
 				frames, err := member.Next(ctx)
 				if err != nil {
@@ -118,30 +118,37 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// receive handles one message; what is refused is answered with error.
-func (c *liveClient) receive(ctx context.Context, kind int, data []byte) {
+// receive handles one message; what is refused is answered with error. Its own
+// error ends the connection.
+func (c *liveClient) receive(ctx context.Context, kind int, data []byte) error {
+	if err := c.member.Handling(nil); err != nil {
+		return err
+	}
 	if kind == websocket.BinaryMessage {
 		if err := c.input(data); err != nil {
 			c.fail(err, nil)
 		}
-		return
+		return nil
 	}
 	var msg clientMessage
 	if !utf8.Valid(data) {
 		c.member.Fail(live.CodeBadMessage, "the message is not valid UTF-8", nil)
-		return
+		return nil
 	}
 	if err := json.Unmarshal(data, &msg); err != nil {
 		_, detail := explainJSON(err)
 		// Whatever else is wrong, the answer should find the question: what can be
 		// read of it was.
 		c.member.Fail(live.CodeBadMessage, detail, msg.Ref)
-		return
+		return nil
 	}
-	c.member.Handling(msg.Ref)
+	if err := c.member.Handling(msg.Ref); err != nil {
+		return err
+	}
 	if err := c.handle(ctx, &msg); err != nil {
 		c.fail(err, msg.Ref)
 	}
+	return nil
 }
 
 func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {

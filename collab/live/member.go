@@ -64,11 +64,17 @@ func (m *Member) You() Participant {
 func (m *Member) CameBy(hash [32]byte) bool { return m.tokenHash == hash }
 
 // Handling says which message of the participant is being handled, by the ref
-// it carried, so that what answers it can carry that too.
-func (m *Member) Handling(ref json.RawMessage) {
+// it carried, so that what answers it can carry that too. Its error is the
+// *CloseError of a connection that is being closed: its writer may be stuck for
+// long, and meanwhile nothing more is taken from it.
+func (m *Member) Handling(ref json.RawMessage) error {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	m.ref = ref
+	if m.closed != nil {
+		return m.closed
+	}
+	return nil
 }
 
 // Send queues one JSON message for this participant alone.

@@ -205,7 +205,9 @@ func TestPeopleAreTold(t *testing.T) {
 		t.Errorf("hello is %v", hello)
 	}
 	name, hue := " Grace ", 17
-	guest.Handling(json.RawMessage(`"r1"`))
+	if err := guest.Handling(json.RawMessage(`"r1"`)); err != nil {
+		t.Fatal(err)
+	}
 	if err := guest.Update(&name, &hue); err != nil {
 		t.Fatal(err)
 	}
@@ -290,6 +292,10 @@ func TestWhoWasRemovedDoesNothingMore(t *testing.T) {
 		if do() == nil {
 			t.Errorf("who was removed can %s", name)
 		}
+	}
+	var end *CloseError
+	if err := guest.Handling(nil); !errors.As(err, &end) || end.Code != CloseRemoved {
+		t.Errorf("who was removed is still listened to: %v", err)
 	}
 	guest.SeatForStarter()
 	if _, driver, _ := r.Participants(); driver != "" {
