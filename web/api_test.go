@@ -266,6 +266,12 @@ func TestHeadersAndOrigin(t *testing.T) {
 			t.Errorf("the page has no %s", name)
 		}
 	}
+	if status, _, _ := s.call("POST", "/api/v1/rooms", "", "", "Origin", "https://evil.example"); status != http.StatusForbidden {
+		t.Errorf("a page of another origin makes a room: %d", status)
+	}
+	if status, _, _ := s.call("POST", "/api/v1/rooms", "", "", "Origin", s.URL); status != http.StatusCreated {
+		t.Errorf("our own page makes no room: %d", status)
+	}
 	a := s.room(`{}`)
 	address := "ws" + strings.TrimPrefix(s.URL, "http") + "/sync/" + a.ID + "?token=" + a.Tokens["guest"]
 	for origin, want := range map[string]int{"": 101, s.URL: 101, "https://friend.example": 101, "https://evil.example": 403, "null": 403} {

@@ -104,6 +104,11 @@ func bearer(r *http.Request) (string, error) {
 
 // mayCreate checks who may make rooms.
 func (s *Server) mayCreate(r *http.Request) error {
+	// A request without a body needs no leave of the browser, so any page could
+	// make rooms on the machine of who looks at it.
+	if !s.originAllowed(r) {
+		return newProblem(http.StatusForbidden, "pages of %s may not make rooms here: the operator can allow them with --allow-origin", r.Header.Get("Origin"))
+	}
 	if s.cfg.AnyoneMayCreate {
 		return nil
 	}

@@ -117,29 +117,21 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 // liveRoom gives the live side of a room, with its last run if it was not in
 // use. The caller releases it.
 func (s *Server) liveRoom(ctx context.Context, id string) (*live.Room, error) {
-	var failed error
-	room := s.live.Room(id, func() (*store.Run, []live.Chunk) {
+	return s.live.Room(id, func() (*store.Run, []live.Chunk, error) {
 		run, err := s.lastRun(ctx, id)
 		if err != nil || run == nil {
-			failed = err
-			return nil, nil
+			return nil, nil, err
 		}
 		chunks, err := s.cfg.Store.OutputChunks(ctx, id, run.Number)
 		if err != nil {
-			failed = err
-			return nil, nil
+			return nil, nil, err
 		}
-		var replay []live.Chunk
-		for _, c := range chunks {
-			replay = append(replay, live.Chunk{Stream: uint8(c.Stream), Data: c.Data})
+		replay := make([]live.Chunk, len(chunks))
+		for i, c := range chunks {
+			replay[i] = live.Chunk{Stream: uint8(c.Stream), Data: c.Data}
 		}
-		return run, replay
+		return run, replay, nil
 	})
-	if failed != nil {
-		s.live.Release(room)
-		return nil, failed
-	}
-	return room, nil
 }
 
 // savedWithin bounds how long a saved message waits for a room.

@@ -126,19 +126,24 @@ func NewHub(log func(room string, e Event)) *Hub {
 }
 
 // Room gives the live side of a room, made at the first call. restore, when
-// not nil, is asked for the last run and its output if the room was not loaded.
-func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk)) *Room {
+// not nil, is asked for the last run and its output if the room was not loaded;
+// its error is Room's, and then nothing was made: what could not be read is not
+// taken for nothing.
+func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Room, error) {
 	h.mu.Lock()
 	if r, ok := h.rooms[id]; ok {
 		r.pins++
 		h.mu.Unlock()
-		return r
+		return r, nil
 	}
 	h.mu.Unlock()
 	var run *store.Run
 	var chunks []Chunk
 	if restore != nil {
-		run, chunks = restore()
+		var err error
+		if run, chunks, err = restore(); err != nil {
+			return nil, err
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,7 +161,7 @@ func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk)) *Room {
 		h.rooms[id] = r
 	}
 	r.pins++
-	return r
+	return r, nil
 }
 
 // Release ends one use of a room that Room gave. With the last one the room is

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -48,10 +49,33 @@ func decode(t *testing.T, f Frame) told {
 	return m
 }
 
+// loaded gives the live side of the room that tests use.
+func loaded(t *testing.T, h *Hub, restore func() (*store.Run, []Chunk, error)) *Room {
+	t.Helper()
+	r, err := h.Room("room", restore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestFailedRestoreIsNoEmptyRoom(t *testing.T) {
+	h := NewHub(func(string, Event) {})
+	broken := errors.New("the disk is gone")
+	for range 2 {
+		if _, err := h.Room("room", func() (*store.Run, []Chunk, error) { return nil, nil, broken }); !errors.Is(err, broken) {
+			t.Errorf("the room is given with %v", err)
+		}
+	}
+	if rooms, _ := h.Rooms(); rooms != 0 {
+		t.Errorf("%d rooms are kept", rooms)
+	}
+}
+
 func testRoom(t *testing.T) *Room {
 	t.Helper()
 	h := NewHub(func(string, Event) {})
-	r := h.Room("room", nil)
+	r := loaded(t, h, nil)
 	t.Cleanup(func() { h.Release(r) })
 	return r
 }

@@ -174,11 +174,11 @@ func TestANewRunStartsItsStreamsAnew(t *testing.T) {
 
 func TestARoomThatWasNotLoadedHasItsLastRun(t *testing.T) {
 	h := NewHub(func(string, Event) {})
-	r := h.Room("room", func() (*store.Run, []Chunk) {
-		return &store.Run{Number: 3}, []Chunk{{StreamStdout, []byte("kept")}}
+	r := loaded(t, h, func() (*store.Run, []Chunk, error) {
+		return &store.Run{Number: 3}, []Chunk{{StreamStdout, []byte("kept")}}, nil
 	})
 	defer h.Release(r)
-	h.Release(h.Room("room", func() (*store.Run, []Chunk) { t.Error("a loaded room is restored"); return nil, nil }))
+	h.Release(loaded(t, h, func() (*store.Run, []Chunk, error) { t.Error("a loaded room is restored"); return nil, nil, nil }))
 	m := enter(t, r, store.RoleViewer)
 	frames := drain(t, m)
 	if len(frames) != 2 || !strings.Contains(string(frames[0].Data), `"number":3`) || string(frames[1].Data[13:]) != "kept" {
@@ -194,7 +194,7 @@ func TestPeopleAreTold(t *testing.T) {
 		defer mu.Unlock()
 		logged = append(logged, room+" "+e.Kind)
 	})
-	r := h.Room("room", nil)
+	r := loaded(t, h, nil)
 	host := enter(t, r, store.RoleHost)
 	guest := enter(t, r, store.RoleGuest)
 	if got := types(t, host); !slices.Equal(got, []string{"hello", "participant.joined"}) {
@@ -390,7 +390,7 @@ func TestSavedIsToldAtMostFourTimesASecond(t *testing.T) {
 
 func TestCloseAll(t *testing.T) {
 	h := NewHub(func(string, Event) {})
-	r := h.Room("room", nil)
+	r := loaded(t, h, nil)
 	m := enter(t, r, store.RoleGuest)
 	h.CloseAll("bye")
 	if got := closeCode(t, m); got != CloseGoingAway {

@@ -65,7 +65,7 @@ func TestSeatRules(t *testing.T) {
 func TestSeatIsKeptForWhoComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(func(string, Event) {})
-		r := h.Room("room", nil)
+		r := loaded(t, h, nil)
 		req := JoinRequest{Name: "Dora", Role: store.RoleGuest, TokenHash: [32]byte{1}}
 		m, err := r.Join(req, nil, nil)
 		if err != nil {
@@ -104,7 +104,7 @@ func TestSeatIsKeptForWhoComesBack(t *testing.T) {
 
 func TestResumeIsNotForOthers(t *testing.T) {
 	h := NewHub(func(string, Event) {})
-	r := h.Room("room", nil)
+	r := loaded(t, h, nil)
 	defer h.Release(r)
 	token := [32]byte{1}
 	good := h.resumeToken("room", "p_somebody", token)
