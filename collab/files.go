@@ -61,15 +61,15 @@ func InitialDocument(in Initial) ([]byte, error) {
 			if kv[1] == "" {
 				continue
 			}
-			if err := tx.MapSet(rootRoom, kv[0], kv[1]); err != nil {
+			if err := tx.Map(rootRoom).Set(kv[0], kv[1]); err != nil {
 				return err
 			}
 		}
 		for _, f := range in.Files {
-			if err := tx.MapSet(rootFiles, f.ID, ycrdt.Object{{Key: "path", Value: f.Path}}); err != nil {
+			if err := tx.Map(rootFiles).Set(f.ID, ycrdt.Object{{Key: "path", Value: f.Path}}); err != nil {
 				return err
 			}
-			if err := tx.TextInsert(filePrefix+f.ID, 0, f.Content); err != nil {
+			if err := tx.Text(filePrefix+f.ID).Insert(0, f.Content); err != nil {
 				return err
 			}
 		}

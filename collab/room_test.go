@@ -165,7 +165,7 @@ func (c *client) frame(f []byte) {
 // edit inserts text and gives the update.
 func (c *client) edit(at int, text string) []byte {
 	c.t.Helper()
-	update, err := c.doc.Transact(func(tx *ycrdt.Txn) error { return tx.TextInsert("file/main", at, text) })
+	update, err := c.doc.Transact(func(tx *ycrdt.Txn) error { return tx.Text("file/main").Insert(at, text) })
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestUnloadRaces(t *testing.T) {
 			for range edits {
 				room, err := w.hub.Acquire(t.Context(), "r")
 				if err == nil {
-					err = room.Edit(t.Context(), "t", func(tx *ycrdt.Txn) error { return tx.TextInsert("file/main", 0, "x") })
+					err = room.Edit(t.Context(), "t", func(tx *ycrdt.Txn) error { return tx.Text("file/main").Insert(0, "x") })
 					room.Release()
 				}
 				if err != nil {

@@ -302,7 +302,7 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 	}
 	err = s.withRoom(ctx, id, func(room *collab.Room) error {
 		if change.Title != nil {
-			err := room.Edit(ctx, "api", func(tx *ycrdt.Txn) error { return tx.MapSet("room", "title", *change.Title) })
+			err := room.Edit(ctx, "api", func(tx *ycrdt.Txn) error { return tx.Map("room").Set("title", *change.Title) })
 			if err != nil {
 				return err
 			}

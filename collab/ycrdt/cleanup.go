@@ -8,105 +8,146 @@ import (
 // cleanUp ends a transaction as yjs does, in the same order, so that the store
 // has the same structs: deleted content is collected, and what belongs together
 // is joined.
-func (d *Doc) cleanUp(tx *transaction) {
-	for c, ranges := range tx.deleted {
-		tx.deleted[c] = mergeRanges(ranges)
+func (d *Doc) cleanUp(remote bool) {
+	tx := &d.tx
+	tx.deleted = joinLocal(tx.deleted)
+	var marks []localDel
+	if remote && len(tx.types) > 0 {
+		marks = d.cleanUpFormats()
 	}
-	if !d.opts.DisableGC {
-		for c, ranges := range tx.deleted {
-			for _, r := range slices.Backward(ranges) {
-				d.collect(c, r)
-			}
-		}
-	}
-	for c, ranges := range tx.deleted {
-		for _, r := range slices.Backward(ranges) {
-			d.mergeRange(c, r)
-		}
-	}
-	for c, before := range tx.before {
-		if d.state(c) == before {
+	d.collectAndMerge(tx.deleted)
+	for _, index := range tx.touched {
+		c := &d.clients[index-1]
+		if c.state == c.before {
 			continue
 		}
-		first := max(d.find(c, before), 1)
-		for i := len(d.clients[c-1].structs) - 1; i >= first; {
-			i -= 1 + d.mergeWithLeft(c, i)
+		d.mergeBetween(index, max(c.find(c.before), 1), len(c.refs)-1)
+	}
+	d.mergeSplits()
+	if len(marks) > 0 {
+		// yjs deletes marks in a transaction of its own.
+		d.collectAndMerge(joinLocal(marks))
+		d.mergeSplits()
+		tx.deleted = joinLocal(append(tx.deleted, marks...))
+	}
+	d.sweep()
+}
+
+// collectAndMerge collects what was deleted and joins it with its neighbours.
+func (d *Doc) collectAndMerge(deleted []localDel) {
+	if !d.opts.DisableGC {
+		for _, del := range slices.Backward(deleted) {
+			d.collect(del)
 		}
 	}
-	for _, i := range slices.Backward(d.split) {
-		at := d.find(i.client, i.clock)
-		if at+1 < len(d.clients[i.client-1].structs) && d.mergeWithLeft(i.client, at+1) > 1 {
+	for _, del := range slices.Backward(deleted) {
+		d.mergeRange(del)
+	}
+}
+
+// mergeSplits joins again what had to be split for something that is not there
+// any more, or never was.
+func (d *Doc) mergeSplits() {
+	for _, i := range slices.Backward(d.tx.split) {
+		c := &d.clients[i.client-1]
+		at := c.find(i.clock)
+		if at+1 < len(c.refs) && d.mergeWithLeft(i.client, at+1) > 1 {
 			continue
 		}
 		if at > 0 {
 			d.mergeWithLeft(i.client, at)
 		}
 	}
-	d.split = d.split[:0]
+	d.tx.split = d.tx.split[:0]
 }
 
-// mergeRanges sorts ranges and joins those that touch.
-func mergeRanges(ranges []delRange) []delRange {
-	slices.SortFunc(ranges, func(a, b delRange) int { return cmp.Compare(a.clock, b.clock) })
-	merged := ranges[:0]
-	for _, r := range ranges {
-		if n := len(merged); n > 0 && merged[n-1].clock+merged[n-1].length >= r.clock {
-			last := &merged[n-1]
-			last.length = max(last.length, r.clock+r.length-last.clock)
+// joinLocal sorts deletions and joins those that touch.
+func joinLocal(set []localDel) []localDel {
+	if len(set) < 2 {
+		return set
+	}
+	slices.SortFunc(set, func(a, b localDel) int {
+		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(a.clock, b.clock))
+	})
+	n := 0
+	for _, del := range set {
+		if n > 0 && set[n-1].client == del.client && set[n-1].end() >= del.clock {
+			set[n-1].length = max(set[n-1].end(), del.end()) - set[n-1].clock
 			continue
 		}
-		merged = append(merged, r)
+		set[n] = del
+		n++
 	}
-	return merged
+	return set[:n]
 }
 
 // mergeRange joins the structs of a deleted range and the one after it.
-func (d *Doc) mergeRange(c uint32, r delRange) {
-	s := d.clients[c-1].structs
-	i := min(len(s)-1, 1+d.find(c, r.clock+r.length-1))
-	for i > 0 && d.at(d.clients[c-1].structs[i]).id.clock >= r.clock {
-		i -= 1 + d.mergeWithLeft(c, i)
+func (d *Doc) mergeRange(del localDel) {
+	c := &d.clients[del.client-1]
+	last := min(len(c.refs)-1, 1+c.find(del.end()-1))
+	first := last
+	for first > 1 && c.clocks[first-1] >= del.clock {
+		first--
+	}
+	if c.clocks[last] >= del.clock {
+		d.mergeBetween(del.client, max(first, 1), last)
+	}
+}
+
+// mergeBetween joins the client's structs from first to last with those left of
+// them.
+func (d *Doc) mergeBetween(client uint32, first, last int) {
+	i, merged := last, false
+	for i >= first {
+		n := d.mergeRun(client, i)
+		merged = merged || n > 0
+		i -= 1 + n
+	}
+	if merged {
+		d.clients[client-1].compact(max(i, 0), last+1)
 	}
 }
 
 // collect drops the content of a deleted range. An item stays, as a place that
 // others may refer to; what was in a type that is gone becomes a GC struct.
-func (d *Doc) collect(c uint32, r delRange) {
-	s := d.clients[c-1].structs
-	for i := d.find(c, r.clock); i < len(s); i++ {
-		it := d.at(s[i])
-		if it.id.clock >= r.clock+r.length {
+func (d *Doc) collect(del localDel) {
+	c := &d.clients[del.client-1]
+	for i := c.find(del.clock); i < len(c.refs); i++ {
+		it := d.at(c.refs[i])
+		if it.clock >= del.end() {
 			break
 		}
 		if it.isItem() && it.deleted {
 			d.collectChildren(it)
-			it.kind, it.content, it.typ = kindDeleted, nil, nil
+			d.dropContent(it)
+			it.kind = kindDeleted
 		}
 	}
 }
 
 func (d *Doc) collectChildren(it *item) {
-	if it.typ == nil {
+	if it.kind != kindType {
 		return
 	}
-	types := []*sharedType{it.typ}
+	types := []*sharedType{d.types[it.content]}
 	for len(types) > 0 {
 		t := types[len(types)-1]
 		types = types[:len(types)-1]
 		drop := func(r ref) {
 			child := d.at(r)
-			if child.typ != nil {
-				types = append(types, child.typ)
+			if child.kind == kindType {
+				types = append(types, d.types[child.content])
 			}
-			*child = item{id: child.id, length: child.length, kind: kindGC, deleted: true}
+			d.dropContent(child)
+			child.makeGC()
 		}
 		for r := t.start; r != 0; {
 			next := d.at(r).right
 			drop(r)
 			r = next
 		}
-		for _, r := range t.keys {
-			for r != 0 {
+		for _, e := range t.keys {
+			for r := e.last; r != 0; {
 				next := d.at(r).left
 				drop(r)
 				r = next

@@ -1,12 +1,30 @@
 package ycrdt
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // rawID is an id as it stands in an update, before its client is interned.
 // Decoding must not change the document, not even by learning a client's id.
-type rawID struct {
-	client, clock uint64
-	ok            bool
+type rawID struct{ client, clock uint64 }
+
+// span is a stretch of the buffer that a decoder reads from. Offsets instead of
+// slices keep a block small and free of pointers.
+type span struct{ from, to uint32 }
+
+// block is one struct of an update. Its client is that of the blocks around it.
+type block struct {
+	clock, length       uint64
+	origin, rightOrigin rawID // if the info byte says that they are there
+	parent              rawID // of parentItem
+	name                span  // of parentRoot: which
+	sub                 span  // map key, if the info byte and the parent say so
+	head, body          span  // the content; see content
+	info                uint8 // as on the wire
+	parentIs            uint8
+	typeKind            uint8
+	anyValue            bool // body is in the any encoding, not JSON
 }
 
 // How an update names an item's parent.
@@ -16,37 +34,6 @@ const (
 	parentItem
 )
 
-// incoming is one struct of an update.
-type incoming struct {
-	clock, length       uint64
-	origin, rightOrigin rawID
-	parentID            rawID
-	parentName          []byte
-	sub                 []byte
-	content             []byte
-	parent              uint8
-	kind                uint8
-	typeKind            uint8
-	hasSub              bool
-}
-
-func (in *incoming) end() uint64 { return in.clock + in.length }
-
-// block holds structs of one client by clock, maybe with gaps.
-type block struct {
-	client  uint64
-	structs []incoming
-	size    int // bytes that it took in its update
-}
-
-// delRange is a stretch of one client's units that were deleted.
-type delRange struct{ clock, length uint64 }
-
-type clientRanges struct {
-	client uint64
-	ranges []delRange
-}
-
 // Bits of the info byte, with the content's kind in the lower five.
 const (
 	infoKind        = 0x1f
@@ -54,127 +41,6 @@ const (
 	infoRightOrigin = 0x40
 	infoOrigin      = 0x80
 )
-
-// decodeUpdate reads an update, version 1, and checks all that can be checked
-// without the document.
-func decodeUpdate(update []byte) ([]*block, []clientRanges, error) {
-	r := &reader{buf: update}
-	var blocks []*block
-	for n := r.count("clients"); n > 0 && r.err == nil; n-- {
-		start := r.pos
-		structs := r.count("structs")
-		b := &block{client: r.uint()}
-		clock := r.uint()
-		for ; structs > 0 && r.err == nil; structs-- {
-			clock = r.decodeStruct(b, clock)
-		}
-		b.size = r.pos - start
-		if len(b.structs) > 0 {
-			blocks = append(blocks, b)
-		}
-	}
-	deletes := r.decodeDeleteSet()
-	if r.err != nil {
-		return nil, nil, r.err
-	}
-	return blocks, deletes, nil
-}
-
-// decodeStruct reads one struct that begins at clock, adds it to b unless it is
-// a skip, and gives the clock after it.
-func (r *reader) decodeStruct(b *block, clock uint64) uint64 {
-	in := incoming{clock: clock}
-	info := r.byte()
-	in.kind = info & infoKind
-	switch in.kind {
-	case kindGC, kindSkip:
-		in.length = r.uint()
-	default:
-		r.decodeItem(&in, b.client, info)
-	}
-	if r.err != nil {
-		return clock
-	}
-	if in.length == 0 {
-		r.fail("a struct is empty")
-		return clock
-	}
-	if in.end() > maxSafeInteger {
-		r.fail("a struct ends after clock 2^53-1")
-		return clock
-	}
-	if n := len(b.structs); in.kind == kindGC && n > 0 && b.structs[n-1].kind == kindGC && b.structs[n-1].end() == clock {
-		b.structs[n-1].length += in.length
-	} else if in.kind != kindSkip {
-		b.structs = append(b.structs, in)
-	}
-	return in.end()
-}
-
-func (r *reader) decodeItem(in *incoming, client uint64, info byte) {
-	if info&infoOrigin != 0 {
-		in.origin = r.id(client, in.clock)
-	}
-	if info&infoRightOrigin != 0 {
-		in.rightOrigin = r.id(client, in.clock)
-	}
-	// The parent is there only where no neighbour tells it.
-	if info&(infoOrigin|infoRightOrigin) == 0 {
-		if r.uint() == 1 {
-			in.parent, in.parentName = parentRoot, r.text()
-		} else {
-			in.parent, in.parentID = parentItem, r.id(client, in.clock)
-		}
-		if info&infoSub != 0 {
-			in.sub, in.hasSub = r.text(), true
-		}
-	}
-	start := r.pos
-	in.length = 1
-	switch in.kind {
-	case kindDeleted:
-		in.length = r.uint()
-	case kindJSON, kindAny:
-		n := r.count("values")
-		in.length = uint64(n)
-		start = r.pos
-		for ; n > 0 && r.err == nil; n-- {
-			if in.kind == kindAny {
-				r.walkAny(0)
-			} else {
-				r.jsonText(true)
-			}
-		}
-		in.content = r.buf[start:r.pos:r.pos]
-	case kindBinary:
-		in.content = r.bytes()
-	case kindString:
-		in.content = r.text()
-		in.length = uint64(utf16Len(in.content))
-	case kindEmbed:
-		in.content = r.jsonText(false)
-	case kindFormat:
-		r.text()
-		r.jsonText(false)
-		in.content = r.buf[start:r.pos:r.pos]
-	case kindType:
-		kind := r.uint()
-		if kind > 6 {
-			r.fail("there is no shared type %d", kind)
-			return
-		}
-		in.typeKind = uint8(kind)
-		if kind == typeXMLElement || kind == typeXMLHook {
-			in.content = r.text()
-		}
-	case kindDoc:
-		r.text()
-		r.walkAny(0)
-		in.content = r.buf[start:r.pos:r.pos]
-	default:
-		r.fail("there is no content %d", in.kind)
-	}
-}
 
 // Wire numbers of nested types.
 const (
@@ -187,40 +53,365 @@ const (
 	typeXMLText     = 6
 )
 
-// jsonText reads a value as JSON text.
-func (r *reader) jsonText(undefined bool) []byte {
-	text := r.text()
-	if r.err == nil && !json.Valid(text) && !(undefined && string(text) == "undefined") {
-		r.fail("a value is not valid JSON")
-	}
-	return text
+func (b *block) kind() uint8 { return b.info & infoKind }
+func (b *block) end() uint64 { return b.clock + b.length }
+
+// keyed tells whether the item is the value of a map's key and says which.
+func (b *block) keyed() bool { return b.info&infoSub != 0 && b.parentIs != parentFromOrigin }
+
+// decoder reads an update's blocks and its delete set, and checks all that can be
+// checked without a document. It can be used again, which costs no allocation.
+type decoder struct {
+	buf  []byte // the update, with what had to be put together for it at the end
+	rest reader
+	v2   bool
+
+	keyClock, leftClock, rightClock diffColumn
+	clients, typeKinds, lengths     uintColumn
+	infos, parentInfos              byteColumn
+	strings                         textColumn
+	keys                            []span
+
+	groups  int    // still to come
+	structs uint64 // of this group, still to come
+	budget  uint64 // structs that the update may still have
+	client  uint64
+	clock   uint64
+	deletes uint64 // end of the last deletion of this client
 }
 
-// id reads an id that the struct (client, clock) refers to. A struct can only
-// refer to what was there before it.
-func (r *reader) id(client, clock uint64) rawID {
-	i := rawID{r.uint(), r.uint(), true}
-	if i.client == client && i.clock >= clock {
-		r.fail("a struct refers to one that its client made later")
+// maxStructs bounds the structs that an update of that many bytes may have.
+// Version 2 can say "as before" any number of times in a few bytes, and real
+// documents do, so it is not the bytes alone that bound it.
+func maxStructs(bytes int) uint64 { return 100_000 + 16*uint64(bytes) }
+
+// maxUpdate is the longest update that can be read: spans are 32 bits wide.
+const maxUpdate = 1 << 31
+
+// start begins an update.
+func (dec *decoder) start(update []byte, v2 bool) {
+	keys := dec.keys[:0]
+	*dec = decoder{buf: update, v2: v2, keys: keys, budget: maxStructs(len(update))}
+	dec.rest.buf = update
+	if len(update) > maxUpdate {
+		dec.rest.fail("it is longer than %d bytes", maxUpdate)
+		return
+	}
+	if v2 {
+		dec.startColumns()
+	}
+	dec.groups = dec.rest.count("clients")
+}
+
+func (dec *decoder) startColumns() {
+	if dec.rest.uint() != 0 {
+		dec.rest.fail("the feature flag of version 2 is not 0")
+	}
+	for _, c := range [...]*reader{
+		&dec.keyClock.reader, &dec.clients.reader, &dec.leftClock.reader, &dec.rightClock.reader, &dec.infos.reader,
+		&dec.strings.lengths.reader, &dec.parentInfos.reader, &dec.typeKinds.reader, &dec.lengths.reader,
+	} {
+		bytes := dec.rest.bytes()
+		*c = reader{buf: bytes, base: dec.rest.pos - len(bytes), up: &dec.rest}
+	}
+	// The strings' column begins with the text; their lengths follow.
+	lengths := &dec.strings.lengths.reader
+	text := lengths.text()
+	dec.strings.text = reader{buf: text, base: lengths.base + lengths.pos - len(text), up: &dec.rest}
+	dec.strings.ascii = utf16Len(text) == len(text)
+	// What is left is the rest, with a base of its own.
+	dec.rest = reader{buf: dec.rest.buf[dec.rest.pos:], base: dec.rest.pos, err: dec.rest.err}
+	if dec.rest.err != nil {
+		dec.rest.pos = len(dec.rest.buf)
+	}
+}
+
+func (dec *decoder) err() error { return dec.rest.failed() }
+
+// next reads a block, with dec.client as whose it is. It gives false at the end
+// of the blocks, or of what could be read.
+func (dec *decoder) next(b *block) bool {
+	for dec.structs == 0 {
+		if dec.groups == 0 || dec.rest.err != nil {
+			return false
+		}
+		dec.groups--
+		dec.structs = dec.rest.uint()
+		if !dec.v2 && dec.structs > uint64(dec.rest.left()) || dec.structs > dec.budget {
+			dec.rest.fail("%d structs are announced where %d bytes are left", dec.structs, dec.rest.left())
+			return false
+		}
+		dec.budget -= dec.structs
+		if dec.v2 {
+			dec.client = dec.clients.next()
+		} else {
+			dec.client = dec.rest.uint()
+		}
+		dec.clock = dec.rest.uint()
+	}
+	dec.structs--
+	dec.readBlock(b)
+	if dec.rest.err != nil {
+		return false
+	}
+	dec.clock = b.end()
+	return true
+}
+
+func (dec *decoder) readBlock(b *block) {
+	*b = block{clock: dec.clock}
+	if dec.v2 {
+		b.info = dec.infos.next()
+	} else {
+		b.info = dec.rest.byte()
+	}
+	switch b.kind() {
+	case kindGC:
+		b.info, b.length = kindGC, dec.length()
+	case kindSkip:
+		b.info, b.length = kindSkip, dec.rest.uint()
+	default:
+		dec.readItem(b)
+	}
+	if b.length == 0 {
+		dec.rest.fail("a struct is empty")
+	}
+	if b.length > maxSafeInteger-b.clock {
+		dec.rest.fail("a struct ends after clock 2^53-1")
+	}
+}
+
+func (dec *decoder) length() uint64 {
+	if dec.v2 {
+		return dec.lengths.next()
+	}
+	return dec.rest.uint()
+}
+
+func (dec *decoder) readItem(b *block) {
+	if b.info&infoOrigin != 0 {
+		b.origin = dec.id(&dec.leftClock)
+	}
+	if b.info&infoRightOrigin != 0 {
+		b.rightOrigin = dec.id(&dec.rightClock)
+	}
+	// The parent is there only where no neighbour tells it.
+	if b.info&(infoOrigin|infoRightOrigin) == 0 {
+		if dec.parentIsRoot() {
+			b.parentIs, b.name = parentRoot, dec.text()
+		} else {
+			b.parentIs, b.parent = parentItem, dec.id(&dec.leftClock)
+		}
+		if b.info&infoSub != 0 {
+			b.sub = dec.text()
+		}
+	}
+	dec.readContent(b)
+}
+
+// id reads an id that the struct at hand refers to. A struct can only refer to
+// what was there before it.
+func (dec *decoder) id(clocks *diffColumn) rawID {
+	var i rawID
+	if dec.v2 {
+		i = rawID{dec.clients.next(), clocks.next()}
+	} else {
+		i = rawID{dec.rest.uint(), dec.rest.uint()}
+	}
+	if i.client == dec.client && i.clock >= dec.clock {
+		dec.rest.fail("a struct refers to one that its client made later")
 	}
 	return i
 }
 
-func (r *reader) decodeDeleteSet() []clientRanges {
-	var set []clientRanges
+func (dec *decoder) parentIsRoot() bool {
+	if dec.v2 {
+		return dec.parentInfos.next() == 1
+	}
+	return dec.rest.uint() == 1
+}
+
+// here gives the span of the rest's last n bytes before its position.
+func (dec *decoder) here(n int) span {
+	end := uint32(dec.rest.base + dec.rest.pos)
+	return span{end - uint32(n), end}
+}
+
+// text reads a string that is in the strings' column, if there is one.
+func (dec *decoder) text() span {
+	if !dec.v2 {
+		return dec.here(len(dec.rest.text()))
+	}
+	from, to, halfFirst, halfLast := dec.strings.next()
+	s := span{uint32(dec.strings.text.base + from), uint32(dec.strings.text.base + to)}
+	if !halfFirst && !halfLast {
+		return s
+	}
+	var whole []byte
+	if halfFirst {
+		whole = append(whole, replacement...)
+	}
+	whole = append(whole, dec.buf[s.from:s.to]...)
+	if halfLast {
+		whole = append(whole, replacement...)
+	}
+	return dec.put(whole)
+}
+
+// put adds bytes that stand nowhere in the update as they are needed.
+func (dec *decoder) put(b []byte) span {
+	from := len(dec.buf)
+	dec.buf = append(dec.buf[:from:from], b...)
+	return span{uint32(from), uint32(from + len(b))}
+}
+
+// key reads a string that may stand for one that came before.
+func (dec *decoder) key() span {
+	if !dec.v2 {
+		return dec.text()
+	}
+	if n := dec.keyClock.next(); n < uint64(len(dec.keys)) {
+		return dec.keys[n]
+	}
+	key := dec.text()
+	dec.keys = append(dec.keys, key)
+	return key
+}
+
+// json reads a value that version 1 holds as JSON and version 2 does not.
+func (dec *decoder) json(b *block) {
+	if dec.v2 {
+		b.anyValue = true
+		b.body = dec.any(1)
+		return
+	}
+	text := dec.rest.text()
+	if dec.rest.err == nil && !json.Valid(text) {
+		dec.rest.fail("a value is not valid JSON")
+	}
+	b.body = dec.here(len(text))
+}
+
+// any reads n values in the any encoding.
+func (dec *decoder) any(n uint64) span {
+	start := dec.rest.pos
+	if n > uint64(dec.rest.left()) {
+		dec.rest.fail("%d values are announced where %d bytes are left", n, dec.rest.left())
+	}
+	for ; n > 0 && dec.rest.err == nil; n-- {
+		dec.rest.walkAny(0)
+	}
+	return dec.here(dec.rest.pos - start)
+}
+
+func (dec *decoder) readContent(b *block) {
+	b.length = 1
+	switch b.kind() {
+	case kindDeleted:
+		b.length = dec.length()
+	case kindJSON:
+		b.length = dec.length()
+		b.body = dec.legacy(b.length)
+	case kindAny:
+		b.length = dec.length()
+		b.body = dec.any(b.length)
+	case kindBinary:
+		b.body = dec.here(len(dec.rest.bytes()))
+	case kindString:
+		b.body = dec.text()
+		b.length = dec.units(b.body)
+	case kindEmbed:
+		dec.json(b)
+	case kindFormat:
+		b.head = dec.key()
+		dec.json(b)
+	case kindType:
+		kind := uint64(0)
+		if dec.v2 {
+			kind = dec.typeKinds.next()
+		} else {
+			kind = dec.rest.uint()
+		}
+		if kind > typeXMLText {
+			dec.rest.fail("there is no shared type %d", kind)
+			return
+		}
+		b.typeKind = uint8(kind)
+		if kind == typeXMLElement || kind == typeXMLHook {
+			b.head = dec.key()
+		}
+	case kindDoc:
+		b.head = dec.text()
+		b.body = dec.any(1)
+	default:
+		if dec.rest.err == nil {
+			dec.rest.fail("there is no content %d", b.kind())
+		}
+	}
+}
+
+// units is the length of a string in UTF-16 units.
+func (dec *decoder) units(s span) uint64 {
+	if dec.v2 && dec.strings.ascii {
+		return uint64(s.to - s.from)
+	}
+	return uint64(utf16Len(dec.buf[s.from:s.to]))
+}
+
+// legacy reads n values of the content that old arrays have: JSON, each a string,
+// or "undefined". The span has them as in version 1.
+func (dec *decoder) legacy(n uint64) span {
+	start := dec.rest.pos
+	var together []byte
+	for ; n > 0 && dec.rest.err == nil; n-- {
+		s := dec.text()
+		text := dec.buf[s.from:s.to]
+		if dec.rest.err == nil && !json.Valid(text) && string(text) != "undefined" {
+			dec.rest.fail("a value is not valid JSON")
+		}
+		if dec.v2 {
+			if len(text) == 0 { // or a huge n of them would not end
+				dec.rest.fail("a value is not valid JSON")
+			}
+			together = appendText(together, text)
+		}
+	}
+	if dec.v2 {
+		return dec.put(together)
+	}
+	return dec.here(dec.rest.pos - start)
+}
+
+// delRange is a stretch of one client's units that were deleted.
+type delRange struct{ clock, length uint64 }
+
+func (r delRange) end() uint64 { return r.clock + r.length }
+
+// deletion is a delRange of a client.
+type deletion struct {
+	client uint64
+	delRange
+}
+
+// deleteSet reads the delete set, after all blocks, and appends it to set.
+func (dec *decoder) deleteSet(set []deletion) []deletion {
+	r := &dec.rest
 	for n := r.count("clients of deletions"); n > 0 && r.err == nil; n-- {
-		c := clientRanges{client: r.uint()}
+		client := r.uint()
+		at := uint64(0) // version 2 has the distance from the last one
 		for m := r.count("deletions"); m > 0 && r.err == nil; m-- {
 			d := delRange{r.uint(), r.uint()}
-			if d.clock+d.length > maxSafeInteger {
+			if dec.v2 {
+				d.clock += at
+				d.length++
+				at = d.end()
+			}
+			if d.end() > maxSafeInteger {
 				r.fail("a deletion ends after clock 2^53-1")
 			}
-			if d.length > 0 {
-				c.ranges = append(c.ranges, d)
+			if d.length > 0 && r.err == nil {
+				set = append(set, deletion{client, d})
 			}
-		}
-		if len(c.ranges) > 0 {
-			set = append(set, c)
 		}
 	}
 	return set
@@ -230,14 +421,22 @@ func (r *reader) decodeDeleteSet() []clientRanges {
 // unit.
 func DecodeStateVector(sv []byte) (map[uint64]uint64, error) {
 	r := &reader{buf: sv}
+	state := r.stateVector()
+	if r.err != nil {
+		return nil, r.err
+	}
+	return state, nil
+}
+
+func (r *reader) stateVector() map[uint64]uint64 {
 	n := r.count("clients")
 	state := make(map[uint64]uint64, min(n, 1024))
 	for ; n > 0 && r.err == nil; n-- {
 		c := r.uint()
 		state[c] = r.uint()
 	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	return state, nil
+	return state
 }
+
+// validText tells whether a string can be stored.
+func validText(s string) bool { return utf8.ValidString(s) }

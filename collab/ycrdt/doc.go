@@ -1,6 +1,7 @@
 // Package ycrdt is a Yjs document for servers: it takes in the updates of any
-// Yjs 13.6 client, in any order and any number of times, and gives the document
-// back as bytes that such a client loads, or as text and values.
+// Yjs 13.6 client, in either encoding, in any order and any number of times, and
+// gives the document back as bytes that such a client loads, or as text and
+// values.
 //
 //	doc := ycrdt.New(ycrdt.Options{})
 //	err := doc.ApplyUpdate(update)   // from a client
@@ -12,9 +13,13 @@
 // changed, so that an error leaves the document as it was.
 //
 // Lengths, clocks and offsets count UTF-16 units, as Yjs's do.
+//
+// The work of undo, of observers and of cleaning up formats in root types is left
+// to the clients, as it is with a Yjs document whose root types nobody touches.
 package ycrdt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -23,12 +28,14 @@ import (
 
 // Options of a document; the zero value is right for a server.
 type Options struct {
-	// ClientID is whom edits of this document are by; 0 takes a random one.
+	// ClientID is whom edits of this document are by, at most 2^53-1; 0 takes a
+	// random one. It changes if a peer turns out to use the same.
 	ClientID uint64
-	// DisableGC keeps the content of what was deleted.
+	// DisableGC keeps the content of what was deleted, so that the document can
+	// be read as it was at a Snapshot.
 	DisableGC bool
-	// MaxPendingBytes bounds the updates that wait for others they build on;
-	// 0 means 8 MiB.
+	// MaxPendingBytes bounds the memory of updates that wait for others they
+	// build on; 0 means 8 MiB.
 	MaxPendingBytes int
 }
 
@@ -39,134 +46,209 @@ var ErrPendingLimit = errors.New("too many updates wait for others that they bui
 
 // Doc is one document. See the package comment for who may call it when.
 type Doc struct {
-	opts    Options
-	clients []client
-	byID    map[uint64]uint32
-	slabs   []*slab
-	used    ref
-	free    []ref
-	roots   map[string]*sharedType
-	names   []string           // of roots, in the order of their making
-	keys    map[string]*string // one pointer for each map key in use
+	opts     Options
+	clientID uint64
 
-	waiting        map[uint64][]waiter // by the client whose structs are lacking
-	pendingDeletes []clientRanges
+	clients    []client
+	byID       map[uint64]uint32 // index into clients, plus one
+	lastClient uint32            // that lookup found
+	slabs      []*slab
+	used       ref
+	free       []ref
+	types      []*sharedType // the first is nil
+	freeTypes  []uint32
+	roots      map[string]uint32
+	names      []string // of roots, in the order of their making
+	keys       [][]byte // map keys; the first stands for none
+	keyIndex   map[string]uint32
+	arena      []byte
+	live       int // bytes of arena that items hold
+
+	waiting        map[uint64]*waiters // by the client whose structs are lacking
+	parked         map[rawID]*group    // what waits, by its first unit
+	woken          []*group            // by this call
+	pendingDeletes []deletion          // by client and clock, none touching
 	pendingBytes   int
+	arrivals       int // of groups that wait
 
 	changes     uint64 // counts the calls that changed something
-	split       []id   // places where a merge may be due after the transaction
 	scan, round uint32 // of the conflict scan
+	tx          transaction
+
+	// Reused from call to call, so that a keystroke allocates nothing.
+	dec     decoder
+	blocks  []block
+	groups  []group
+	ready   []*group
+	deletes []deletion
+	todo    []ref
 }
 
 // New makes an empty document.
 func New(opts Options) *Doc {
-	if opts.ClientID == 0 {
-		opts.ClientID = uint64(rand.Uint32()) | 1
+	if opts.ClientID == 0 || opts.ClientID > maxSafeInteger {
+		opts.ClientID = randomClientID()
 	}
 	if opts.MaxPendingBytes == 0 {
 		opts.MaxPendingBytes = defaultMaxPending
 	}
 	return &Doc{
-		opts: opts, byID: make(map[uint64]uint32), roots: make(map[string]*sharedType),
-		keys: make(map[string]*string), waiting: make(map[uint64][]waiter),
+		opts: opts, clientID: opts.ClientID, byID: make(map[uint64]uint32), roots: make(map[string]uint32),
+		types: []*sharedType{nil}, keys: [][]byte{nil}, keyIndex: make(map[string]uint32), waiting: make(map[uint64]*waiters),
+		parked: make(map[rawID]*group),
 	}
 }
 
+func randomClientID() uint64 { return uint64(rand.Uint32()) | 1 }
+
+// ClientID is whom edits of this document are by.
+func (d *Doc) ClientID() uint64 { return d.clientID }
+
 // ApplyUpdate takes in an update in Yjs's encoding, version 1. What builds on
 // updates that have not come yet is kept until they have. The error is a
-// *DecodeError for bytes that are no update, or ErrPendingLimit; then nothing
-// has changed.
-func (d *Doc) ApplyUpdate(update []byte) error {
-	blocks, deletes, err := decodeUpdate(update)
-	if err != nil {
+// *DecodeError for bytes that are no update, ErrPendingLimit or ErrTooLarge; then
+// nothing has changed.
+func (d *Doc) ApplyUpdate(update []byte) error { return d.apply(update, false) }
+
+// ApplyUpdateV2 is ApplyUpdate for version 2 of the encoding.
+func (d *Doc) ApplyUpdateV2(update []byte) error { return d.apply(update, true) }
+
+func (d *Doc) apply(update []byte, v2 bool) error {
+	defer d.shrink()
+	if err := d.decode(update, v2); err != nil {
 		return err
 	}
-	if d.pendingBytes > 0 && d.pendingBytes+len(update) > d.opts.MaxPendingBytes {
+	if d.tooLarge(2 * len(d.dec.buf)) {
+		return ErrTooLarge
+	}
+	if d.pendingBytes+pendingSize(d.blocks)+deletionSize*len(d.deletes) > d.opts.MaxPendingBytes && d.wouldWait() {
 		return ErrPendingLimit
 	}
-	tx, pendingBytes := d.begin(), d.pendingBytes
-	slices.Reverse(blocks) // taken from the end
-	d.integrateAll(tx, blocks)
-	pending := d.applyDeletes(tx, deletes)
-	if len(d.pendingDeletes) > 0 {
-		pending = append(d.applyDeletes(tx, d.pendingDeletes), pending...)
-	}
-	pending = joinRanges(pending)
-	if len(tx.before) > 0 || len(tx.deleted) > 0 || d.pendingBytes != pendingBytes || !sameRanges(pending, d.pendingDeletes) {
+	d.begin()
+	pendingBytes, arrivals, pendingDeletes := d.pendingBytes, d.arrivals, len(d.pendingDeletes)
+	d.integrateAll()
+	d.applyDeletes()
+	news := len(d.tx.touched) > 0 || len(d.tx.deleted) > 0 || d.pendingBytes != pendingBytes ||
+		d.arrivals != arrivals || len(d.pendingDeletes) != pendingDeletes
+	d.cleanUp(true)
+	if news {
 		d.changes++
 	}
-	d.pendingDeletes = pending
-	d.cleanUp(tx)
+	d.leaveClientID()
 	return nil
+}
+
+// decode reads an update into d.blocks, d.groups and d.deletes.
+func (d *Doc) decode(update []byte, v2 bool) error {
+	dec := &d.dec
+	dec.start(update, v2)
+	d.blocks, d.groups, d.deletes = d.blocks[:0], d.groups[:0], d.deletes[:0]
+	for {
+		d.blocks = append(d.blocks, block{})
+		if !dec.next(&d.blocks[len(d.blocks)-1]) {
+			d.blocks = d.blocks[:len(d.blocks)-1]
+			break
+		}
+		if n := len(d.groups); n == 0 || d.groups[n-1].client != dec.client {
+			d.groups = append(d.groups, group{client: dec.client, from: len(d.blocks) - 1})
+		}
+		d.groups[len(d.groups)-1].to = len(d.blocks)
+	}
+	d.deletes = dec.deleteSet(d.deletes)
+	return dec.err()
+}
+
+// shrink gives back what an unusually large update needed.
+func (d *Doc) shrink() {
+	const keep = 64
+	d.dec = decoder{keys: d.dec.keys[:0]}
+	if cap(d.blocks) > keep {
+		d.blocks = nil
+	}
+	if cap(d.groups) > keep {
+		d.groups = nil
+	}
+	if cap(d.deletes) > keep {
+		d.deletes = nil
+	}
+	if cap(d.dec.keys) > keep {
+		d.dec.keys = nil
+	}
+	if cap(d.todo) > keep {
+		d.todo = nil
+	}
+	if cap(d.ready) > keep {
+		d.ready = nil
+	}
+	clear(d.ready[:cap(d.ready)])
+	d.tx.shrink(keep)
+}
+
+// leaveClientID takes another client id if a peer uses the document's own.
+func (d *Doc) leaveClientID() {
+	if len(d.tx.touched) == 0 {
+		return
+	}
+	if c, ok := d.byID[d.clientID]; ok && d.clients[c-1].touched == d.tx.number {
+		d.clientID = randomClientID()
+	}
 }
 
 // Changes counts the calls that changed the document, so that an owner can tell
 // whether an update was news.
 func (d *Doc) Changes() uint64 { return d.changes }
 
-func sameRanges(a, b []clientRanges) bool {
-	return slices.EqualFunc(a, b, func(x, y clientRanges) bool { return x.client == y.client && slices.Equal(x.ranges, y.ranges) })
-}
-
-// joinRanges puts the ranges of each client together.
-func joinRanges(set []clientRanges) []clientRanges {
-	if len(set) < 2 {
-		return set
-	}
-	at := make(map[uint64]int)
-	var joined []clientRanges
-	for _, cr := range set {
-		i, ok := at[cr.client]
-		if !ok {
-			i = len(joined)
-			at[cr.client] = i
-			joined = append(joined, clientRanges{client: cr.client})
-		}
-		joined[i].ranges = append(joined[i].ranges, cr.ranges...)
-	}
-	for i := range joined {
-		joined[i].ranges = mergeRanges(joined[i].ranges)
-	}
-	return joined
-}
-
 // Pending tells whether something waits for updates that have not come.
 func (d *Doc) Pending() (structs, deletes bool) {
 	return len(d.waiting) > 0, len(d.pendingDeletes) > 0
 }
 
-// StateVector encodes how much of each client's history the document has.
+// StateVector encodes how much of each client's history the document has. It is
+// the same in both versions of the encoding.
 func (d *Doc) StateVector() []byte {
 	var clients []uint32
 	for i := range d.clients {
-		if len(d.clients[i].structs) > 0 {
+		if d.clients[i].state > 0 {
 			clients = append(clients, uint32(i+1))
 		}
 	}
 	d.sortClients(clients)
 	b := appendUint(nil, uint64(len(clients)))
 	for _, c := range clients {
-		b = appendUint(appendUint(b, d.clients[c-1].id), d.state(c))
+		b = appendUint(appendUint(b, d.clients[c-1].id), d.clients[c-1].state)
 	}
 	return b
+}
+
+// sortClients orders clients as yjs writes them, the highest id first.
+func (d *Doc) sortClients(clients []uint32) {
+	slices.SortFunc(clients, func(x, y uint32) int { return cmp.Compare(d.clients[y-1].id, d.clients[x-1].id) })
 }
 
 // EncodeStateAsUpdate gives what a peer with that state vector lacks, as an
 // update; a nil state vector asks for everything. What is pending is in it.
 func (d *Doc) EncodeStateAsUpdate(stateVector []byte) ([]byte, error) {
-	from := func(uint32) uint64 { return 0 }
+	return d.encodeState(stateVector, false)
+}
+
+// EncodeStateAsUpdateV2 is EncodeStateAsUpdate in version 2 of the encoding.
+func (d *Doc) EncodeStateAsUpdateV2(stateVector []byte) ([]byte, error) {
+	return d.encodeState(stateVector, true)
+}
+
+func (d *Doc) encodeState(stateVector []byte, v2 bool) ([]byte, error) {
 	var have map[uint64]uint64
 	if stateVector != nil {
 		var err error
 		if have, err = DecodeStateVector(stateVector); err != nil {
 			return nil, fmt.Errorf("state vector: %w", err)
 		}
-		from = func(c uint32) uint64 { return have[d.clients[c-1].id] }
 	}
+	state := d.encodeFrom(func(c uint32) uint64 { return have[d.clients[c-1].id] }, d.deleted(), v2)
 	if len(d.waiting) == 0 && len(d.pendingDeletes) == 0 {
-		return d.encodeFrom(nil, from, d.deleteSet()), nil
+		return state, nil
 	}
-	return d.encodeWithPending(have), nil
+	return d.withPending(state, have, v2)
 }
 
 // EncodedSize is the size of the whole document, encoded, in bytes.
@@ -176,22 +258,23 @@ func (d *Doc) EncodedSize() int {
 }
 
 // root gives the shared type of a name, made at the first use.
-func (d *Doc) root(name string) *sharedType {
+func (d *Doc) root(name string) uint32 {
 	t, ok := d.roots[name]
 	if !ok {
-		t = &sharedType{name: name}
+		t = d.newType(&sharedType{name: []byte(name)})
 		d.roots[name] = t
 		d.names = append(d.names, name)
 	}
 	return t
 }
 
-// key gives the one pointer that stands for a map key.
-func (d *Doc) key(s string) *string {
-	k, ok := d.keys[s]
+// key gives the number that stands for a map key.
+func (d *Doc) key(s string) uint32 {
+	k, ok := d.keyIndex[s]
 	if !ok {
-		k = &s
-		d.keys[s] = k
+		k = uint32(len(d.keys))
+		d.keys = append(d.keys, []byte(s))
+		d.keyIndex[s] = k
 	}
 	return k
 }

@@ -1,156 +1,382 @@
 package ycrdt
 
-import (
-	"cmp"
-	"slices"
-)
+// encoder writes an update, version 1 or 2. The structs of each client are put
+// together on their own, as how many there are stands before them.
+type encoder struct {
+	v2      bool
+	rest    []byte // of version 1: all
+	groups  []byte // the clients that are finished
+	clients int
+	client  uint64
+	structs int // of this client, so far
 
-// appendID writes an id.
-func (d *Doc) appendID(b []byte, i id) []byte {
-	return appendUint(appendUint(b, d.clients[i.client-1].id), i.clock)
+	keyClock, leftClock, rightClock diffEncoder
+	clientIDs, typeKinds, lengths   uintEncoder
+	infos, parentInfos              byteEncoder
+	text                            []byte
+	textLengths                     uintEncoder
+	keys                            uint64
+}
+
+// view is a struct as it is to be written.
+type view struct {
+	info                        uint8
+	parentIs                    uint8 // not looked at if there is an origin
+	typeKind                    uint8
+	anyValue                    bool
+	origin, rightOrigin, parent rawID
+	length                      uint64
+	name, sub, head, body       []byte
+}
+
+// begin begins a client's structs, at a clock.
+func (e *encoder) begin(client, clock uint64) {
+	e.endClient()
+	e.client = client
+	e.clients++
+	if e.v2 {
+		e.clientIDs.write(client)
+	} else {
+		e.rest = appendUint(e.rest, client)
+	}
+	e.rest = appendUint(e.rest, clock)
+}
+
+func (e *encoder) endClient() {
+	if e.structs > 0 {
+		e.groups = append(appendUint(e.groups, uint64(e.structs)), e.rest...)
+		e.rest, e.structs = e.rest[:0], 0
+	}
+}
+
+// endStructs is what comes after the last client.
+func (e *encoder) endStructs() {
+	e.endClient()
+	e.rest = append(appendUint(e.rest[:0], uint64(e.clients)), e.groups...)
+	e.groups = nil
+}
+
+// add writes a struct, which goes on where the last one ended unless it begins
+// another client.
+func (e *encoder) add(client, clock uint64, v *view) {
+	if e.structs == 0 || client != e.client {
+		e.begin(client, clock)
+	}
+	e.write(v)
+}
+
+// write writes a struct of the client that begin named.
+func (e *encoder) write(v *view) {
+	e.structs++
+	e.info(v.info)
+	switch v.info & infoKind {
+	case kindGC:
+		e.length(v.length)
+		return
+	case kindSkip:
+		e.rest = appendUint(e.rest, v.length)
+		return
+	}
+	if v.info&infoOrigin != 0 {
+		e.id(v.origin, &e.leftClock)
+	}
+	if v.info&infoRightOrigin != 0 {
+		e.id(v.rightOrigin, &e.rightClock)
+	}
+	if v.info&(infoOrigin|infoRightOrigin) == 0 {
+		if v.parentIs == parentRoot {
+			e.parentInfo(1)
+			e.string(v.name)
+		} else {
+			e.parentInfo(0)
+			e.id(v.parent, &e.leftClock)
+		}
+		if v.info&infoSub != 0 {
+			e.string(v.sub)
+		}
+	}
+	e.content(v)
+}
+
+func (e *encoder) info(info uint8) {
+	if e.v2 {
+		e.infos.write(info)
+	} else {
+		e.rest = append(e.rest, info)
+	}
+}
+
+func (e *encoder) parentInfo(root byte) {
+	if e.v2 {
+		e.parentInfos.write(root)
+	} else {
+		e.rest = append(e.rest, root)
+	}
+}
+
+func (e *encoder) id(i rawID, clocks *diffEncoder) {
+	if e.v2 {
+		e.clientIDs.write(i.client)
+		clocks.write(i.clock)
+	} else {
+		e.rest = appendUint(appendUint(e.rest, i.client), i.clock)
+	}
+}
+
+func (e *encoder) length(n uint64) {
+	if e.v2 {
+		e.lengths.write(n)
+	} else {
+		e.rest = appendUint(e.rest, n)
+	}
+}
+
+func (e *encoder) string(s []byte) {
+	if e.v2 {
+		e.text = append(e.text, s...)
+		e.textLengths.write(uint64(utf16Len(s)))
+	} else {
+		e.rest = appendText(e.rest, s)
+	}
+}
+
+// key writes a string of which version 2 counts the occurrences. It has a place
+// for saying that a key came before, which yjs does not use; nor does this.
+func (e *encoder) key(s []byte) {
+	if e.v2 {
+		e.keyClock.write(e.keys)
+		e.keys++
+	}
+	e.string(s)
+}
+
+func (e *encoder) content(v *view) {
+	switch v.info & infoKind {
+	case kindDeleted:
+		e.length(v.length)
+	case kindJSON:
+		e.length(v.length)
+		if !e.v2 {
+			e.rest = append(e.rest, v.body...)
+			return
+		}
+		r := reader{buf: v.body}
+		for range v.length {
+			e.string(r.bytes())
+		}
+	case kindAny:
+		e.length(v.length)
+		e.rest = append(e.rest, v.body...)
+	case kindBinary:
+		e.rest = appendText(e.rest, v.body)
+	case kindString:
+		e.string(v.body)
+	case kindEmbed:
+		e.json(v)
+	case kindFormat:
+		e.key(v.head)
+		e.json(v)
+	case kindType:
+		if e.v2 {
+			e.typeKinds.write(uint64(v.typeKind))
+		} else {
+			e.rest = append(e.rest, v.typeKind)
+		}
+		if v.typeKind == typeXMLElement || v.typeKind == typeXMLHook {
+			e.key(v.head)
+		}
+	case kindDoc:
+		e.string(v.head)
+		e.rest = append(e.rest, v.body...)
+	}
+}
+
+// json writes a value that version 1 holds as JSON and version 2 does not.
+func (e *encoder) json(v *view) {
+	switch {
+	case e.v2 && v.anyValue:
+		e.rest = append(e.rest, v.body...)
+	case e.v2:
+		e.rest = appendAny(e.rest, decodeJSON(v.body))
+	case v.anyValue:
+		r := reader{buf: v.body}
+		e.rest = appendText(e.rest, appendJSON(nil, r.any()))
+	default:
+		e.rest = appendText(e.rest, v.body)
+	}
+}
+
+// deleteSet writes deletions that are by client, the highest first, and clock.
+func (e *encoder) deleteSet(set []deletion) {
+	clients := 0
+	for i := range set {
+		if i == 0 || set[i].client != set[i-1].client {
+			clients++
+		}
+	}
+	e.rest = appendUint(e.rest, uint64(clients))
+	for len(set) > 0 {
+		n := 1
+		for n < len(set) && set[n].client == set[0].client {
+			n++
+		}
+		e.rest = appendUint(appendUint(e.rest, set[0].client), uint64(n))
+		at := uint64(0)
+		for _, del := range set[:n] {
+			if e.v2 {
+				e.rest = appendUint(appendUint(e.rest, del.clock-at), del.length-1)
+				at = del.end()
+			} else {
+				e.rest = appendUint(appendUint(e.rest, del.clock), del.length)
+			}
+		}
+		set = set[n:]
+	}
+}
+
+// finish gives the update.
+func (e *encoder) finish() []byte {
+	if !e.v2 {
+		return e.rest
+	}
+	lengths := e.textLengths.finish()
+	strings := append(appendText(nil, e.text), lengths...)
+	columns := [...][]byte{
+		e.keyClock.finish(), e.clientIDs.finish(), e.leftClock.finish(), e.rightClock.finish(), e.infos.buf,
+		strings, e.parentInfos.buf, e.typeKinds.finish(), e.lengths.finish(),
+	}
+	size := 1 + len(e.rest)
+	for _, c := range columns {
+		size += len(c) + 5
+	}
+	b := append(make([]byte, 0, size), 0) // the feature flag
+	for _, c := range columns {
+		b = appendText(b, c)
+	}
+	return append(b, e.rest...)
 }
 
 // encodeFrom writes the structs that a peer with the given states lacks, and a
 // delete set.
-func (d *Doc) encodeFrom(b []byte, from func(c uint32) uint64, deletes map[uint32][]delRange) []byte {
+func (d *Doc) encodeFrom(from func(c uint32) uint64, deletes []deletion, v2 bool) []byte {
 	var clients []uint32
+	structs := 0
 	for i := range d.clients {
-		c := uint32(i + 1)
-		if d.state(c) > from(c) {
+		if c := uint32(i + 1); d.clients[i].state > from(c) {
 			clients = append(clients, c)
+			structs += len(d.clients[i].refs)
 		}
 	}
 	d.sortClients(clients)
-	b = appendUint(b, uint64(len(clients)))
-	for _, c := range clients {
-		b = d.appendStructs(b, c, from(c))
+	e := &encoder{v2: v2}
+	if v2 {
+		e.text = make([]byte, 0, d.live)
+	} else {
+		e.rest = make([]byte, 0, 64+12*structs+d.live)
 	}
-	return d.appendDeleteSet(b, deletes)
-}
-
-// sortClients orders clients as yjs writes them, the highest id first.
-func (d *Doc) sortClients(clients []uint32) {
-	slices.SortFunc(clients, func(x, y uint32) int { return cmp.Compare(d.clients[y-1].id, d.clients[x-1].id) })
-}
-
-func (d *Doc) appendStructs(b []byte, c uint32, clock uint64) []byte {
-	s := d.clients[c-1].structs
-	at := d.find(c, clock)
-	b = appendUint(b, uint64(len(s)-at))
-	b = appendUint(b, d.clients[c-1].id)
-	b = appendUint(b, clock)
-	b = d.appendStruct(b, d.at(s[at]), clock-d.at(s[at]).id.clock)
-	for _, r := range s[at+1:] {
-		b = d.appendStruct(b, d.at(r), 0)
+	var v view
+	for _, index := range clients {
+		c := &d.clients[index-1]
+		clock := from(index)
+		at := c.find(clock)
+		e.begin(c.id, clock)
+		d.view(&v, d.at(c.refs[at]), clock-c.clocks[at])
+		e.write(&v)
+		for _, r := range c.refs[at+1:] {
+			d.view(&v, d.at(r), 0)
+			e.write(&v)
+		}
 	}
-	return b
+	e.endStructs()
+	e.deleteSet(deletes)
+	return e.finish()
 }
 
-// appendStruct writes a struct without its first offset units.
-func (d *Doc) appendStruct(b []byte, it *item, offset uint64) []byte {
+// rawID gives an id as peers know it.
+func (d *Doc) rawID(i id) rawID { return rawID{d.clients[i.client-1].id, i.clock} }
+
+// view sets v to an item without its first offset units.
+func (d *Doc) view(v *view, it *item, offset uint64) {
+	v.info, v.length = it.kind, it.length-offset
 	if it.kind == kindGC {
-		return appendUint(append(b, kindGC), it.length-offset)
+		return
 	}
-	origin := it.origin
-	if offset > 0 {
-		origin = id{it.id.client, it.id.clock + offset - 1}
+	if origin := it.origin(); offset > 0 {
+		v.info |= infoOrigin
+		v.origin = rawID{d.clients[it.client-1].id, it.clock + offset - 1}
+	} else if origin.set() {
+		v.info |= infoOrigin
+		v.origin = d.rawID(origin)
 	}
-	info := it.kind
-	if origin.set() {
-		info |= infoOrigin
+	if it.rightClient != 0 {
+		v.info |= infoRightOrigin
+		v.rightOrigin = d.rawID(it.rightOrigin())
 	}
-	if it.rightOrigin.set() {
-		info |= infoRightOrigin
+	if it.sub != 0 {
+		v.info |= infoSub
+		v.sub = d.keys[it.sub]
 	}
-	if it.sub != nil {
-		info |= infoSub
-	}
-	b = append(b, info)
-	if origin.set() {
-		b = d.appendID(b, origin)
-	}
-	if it.rightOrigin.set() {
-		b = d.appendID(b, it.rightOrigin)
-	}
-	if !origin.set() && !it.rightOrigin.set() {
-		if it.parent.item == 0 {
-			b = appendText(appendUint(b, 1), []byte(it.parent.name))
+	if v.info&(infoOrigin|infoRightOrigin) == 0 {
+		if t := d.types[it.parent]; t.item == 0 {
+			v.parentIs, v.name = parentRoot, t.name
 		} else {
-			b = d.appendID(appendUint(b, 0), d.at(it.parent.item).id)
-		}
-		if it.sub != nil {
-			b = appendText(b, []byte(*it.sub))
+			v.parentIs, v.parent = parentItem, d.rawID(d.at(t.item).id())
 		}
 	}
-	if it.kind == kindType {
-		return appendContent(b, it.kind, it.typ.kind, it.typ.node, it.length, 0)
-	}
-	return appendContent(b, it.kind, 0, it.content, it.length, offset)
-}
-
-// appendContent writes an item's content without its first offset units.
-func appendContent(b []byte, kind, typeKind uint8, content []byte, length, offset uint64) []byte {
-	if offset > 0 {
-		_, content = splitContent(kind, content, offset)
-	}
-	switch kind {
-	case kindDeleted:
-		return appendUint(b, length-offset)
-	case kindJSON, kindAny:
-		return append(appendUint(b, length-offset), content...)
+	v.body = d.bytes(it)
+	switch it.kind {
 	case kindType:
-		b = appendUint(b, uint64(typeKind))
-		if typeKind == typeXMLElement || typeKind == typeXMLHook {
-			b = appendText(b, content)
-		}
-		return b
+		t := d.types[it.content]
+		v.typeKind, v.head = t.kind, t.node
 	case kindFormat, kindDoc:
-		return append(b, content...)
+		v.anyValue = it.anyValue
+		v.head, v.body = splitHead(v.body)
+	case kindEmbed:
+		v.anyValue = it.anyValue
+	case kindAny, kindJSON, kindString:
+		if offset > 0 {
+			v.body = dropUnits(it.kind, v.body, offset)
+		}
 	}
-	return appendText(b, content) // string, binary, embed
 }
 
-func (d *Doc) appendDeleteSet(b []byte, set map[uint32][]delRange) []byte {
-	clients := make([]uint32, 0, len(set))
-	for c := range set {
-		clients = append(clients, c)
+// splitHead splits the content of a format or a document into its name and value.
+func splitHead(content []byte) (head, value []byte) {
+	r := reader{buf: content}
+	head = r.bytes()
+	return head, content[r.pos:]
+}
+
+// dropUnits gives content without its first units.
+func dropUnits(kind uint8, content []byte, units uint64) []byte {
+	at, inPair := unitOffset(kind, content, units)
+	if inPair {
+		return append([]byte(replacement), content[at+4:]...)
+	}
+	return content[at:]
+}
+
+// deleted lists all that is deleted in the store, as yjs writes it.
+func (d *Doc) deleted() []deletion {
+	clients := make([]uint32, len(d.clients))
+	for i := range clients {
+		clients[i] = uint32(i + 1)
 	}
 	d.sortClients(clients)
-	b = appendUint(b, uint64(len(clients)))
-	for _, c := range clients {
-		b = appendUint(b, d.clients[c-1].id)
-		b = appendRanges(b, set[c])
-	}
-	return b
-}
-
-func appendRanges(b []byte, ranges []delRange) []byte {
-	b = appendUint(b, uint64(len(ranges)))
-	for _, r := range ranges {
-		b = appendUint(appendUint(b, r.clock), r.length)
-	}
-	return b
-}
-
-// deleteSet lists all that is deleted in the store.
-func (d *Doc) deleteSet() map[uint32][]delRange {
-	set := make(map[uint32][]delRange)
-	for i := range d.clients {
-		c := uint32(i + 1)
-		var ranges []delRange
-		for _, r := range d.clients[i].structs {
+	var set []deletion
+	for _, index := range clients {
+		c := &d.clients[index-1]
+		first := len(set)
+		for _, r := range c.refs {
 			it := d.at(r)
 			if !it.deleted {
 				continue
 			}
-			if n := len(ranges); n > 0 && ranges[n-1].clock+ranges[n-1].length == it.id.clock {
-				ranges[n-1].length += it.length
+			if n := len(set); n > first && set[n-1].end() == it.clock {
+				set[n-1].length += it.length
 			} else {
-				ranges = append(ranges, delRange{it.id.clock, it.length})
+				set = append(set, deletion{c.id, delRange{it.clock, it.length}})
 			}
-		}
-		if len(ranges) > 0 {
-			set[c] = ranges
 		}
 	}
 	return set

@@ -1,183 +1,282 @@
 package ycrdt
 
-import "slices"
+import "bytes"
 
 // transaction is what one call changed, for the clean-up after it and for the
 // update that tells others.
 type transaction struct {
-	before  map[uint32]uint64     // state of each client that got structs
-	deleted map[uint32][]delRange // in the order of deletion
+	number  uint64
+	touched []uint32   // clients that got structs; their state before is client.before
+	deleted []localDel // in the order of deletion; by client and clock after the clean-up
+	split   []id       // places where a merge may be due
+	types   []uint32   // formatted types in which something changed, see cleanUpFormats
 }
 
-func (d *Doc) begin() *transaction {
-	d.split = d.split[:0]
-	return &transaction{before: make(map[uint32]uint64), deleted: make(map[uint32][]delRange)}
+// localDel is a deletion in terms of the store.
+type localDel struct {
+	client uint32
+	delRange
+}
+
+func (tx *transaction) shrink(keep int) {
+	if cap(tx.deleted) > keep {
+		tx.deleted = nil
+	}
+	if cap(tx.split) > keep {
+		tx.split = nil
+	}
+	if cap(tx.touched) > keep {
+		tx.touched = nil
+	}
+}
+
+func (d *Doc) begin() {
+	tx := &d.tx
+	tx.number++
+	tx.touched, tx.deleted, tx.split, tx.types = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.types[:0]
+}
+
+// touch notes that a client is about to get structs.
+func (d *Doc) touch(client uint32) *client {
+	c := &d.clients[client-1]
+	if c.touched != d.tx.number {
+		c.touched, c.before = d.tx.number, c.state
+		d.tx.touched = append(d.tx.touched, client)
+	}
+	return c
+}
+
+// before is the state that a client had when the transaction began.
+func (d *Doc) before(client uint32) uint64 {
+	c := &d.clients[client-1]
+	if c.touched == d.tx.number {
+		return c.before
+	}
+	return c.state
 }
 
 // addStruct appends a struct to its client's part of the store.
-func (d *Doc) addStruct(tx *transaction, c uint32, r ref) {
-	if _, ok := tx.before[c]; !ok {
-		tx.before[c] = d.state(c)
-	}
-	d.clients[c-1].structs = append(d.clients[c-1].structs, r)
+func (d *Doc) addStruct(r ref, it *item) {
+	c := d.touch(it.client)
+	c.clocks = append(c.clocks, it.clock)
+	c.refs = append(c.refs, r)
+	c.state = it.end()
 }
 
-// integrateAll takes in blocks and those that waited for what is in them. What
-// still lacks something waits on.
-func (d *Doc) integrateAll(tx *transaction, ready []*block) {
-	for len(ready) > 0 {
-		b := ready[len(ready)-1]
-		ready = ready[:len(ready)-1]
-		n := len(b.structs)
-		needs := d.advance(tx, b)
-		if needs.ok {
-			d.wait(b, needs)
+// noteDeleted records that an item has been deleted.
+func (d *Doc) noteDeleted(it *item) {
+	d.tx.deleted = append(d.tx.deleted, localDel{it.client, delRange{it.clock, it.length}})
+}
+
+// integrateAll takes in the update that was decoded, and what waited for what is
+// in it. What still lacks something waits on.
+func (d *Doc) integrateAll() {
+	// yjs begins with the highest client, too.
+	for i := len(d.groups) - 1; i >= 0; i-- {
+		d.groups[i].blocks = d.blocks[d.groups[i].from:d.groups[i].to]
+		d.groups[i].buf = d.dec.buf
+		d.ready = append(d.ready, &d.groups[i])
+	}
+	for len(d.ready) > 0 {
+		g := d.ready[len(d.ready)-1]
+		d.ready = d.ready[:len(d.ready)-1]
+		left := len(g.blocks)
+		if needs, blocked := d.advance(g); blocked {
+			d.wait(g, needs)
 		}
-		if len(b.structs) == n {
+		if len(g.blocks) != left {
+			d.wake(g.client)
+		}
+	}
+	d.keepWaiting()
+}
+
+// advance integrates a group's blocks as far as it can, takes them off, and gives
+// what the next one lacks.
+func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
+	for ; len(g.blocks) > 0; g.blocks = g.blocks[1:] {
+		b := &g.blocks[0]
+		if b.info == kindSkip {
 			continue
 		}
-		// Its client has moved on: wake who waited for that.
-		c, ok := d.byID[b.client]
-		if !ok {
-			continue
+		if needs, blocked = b.missing(g.client, d.stateOf); blocked {
+			return needs, true
 		}
-		state, waiting := d.state(c), d.waiting[b.client]
-		still := waiting[:0]
-		for _, w := range waiting {
-			if w.clock < state {
-				d.pendingBytes -= w.block.size
-				ready = append(ready, w.block)
-			} else {
-				still = append(still, w)
-			}
-		}
-		if len(still) == 0 {
-			delete(d.waiting, b.client)
-		} else {
-			d.waiting[b.client] = still
+		if state := d.stateOf(g.client); b.end() > state {
+			d.integrate(d.intern(g.client), b, g.buf, state-b.clock)
 		}
 	}
+	return rawID{}, false
 }
 
-// waiter is a block that cannot go on before its dependency's clock is there.
-type waiter struct {
-	clock uint64
-	block *block
-}
-
-func (d *Doc) wait(b *block, needs rawID) {
-	// The same update may come again before what it lacks.
-	for _, w := range d.waiting[needs.client] {
-		if w.block.client == b.client && w.clock == needs.clock && w.block.structs[0].clock == b.structs[0].clock &&
-			len(w.block.structs) >= len(b.structs) && w.block.structs[len(w.block.structs)-1].end() >= b.structs[len(b.structs)-1].end() {
-			return
-		}
+// missing gives the first thing that a block builds on and that is beyond the
+// state of its client.
+func (b *block) missing(client uint64, state func(uint64) uint64) (rawID, bool) {
+	own := state(client)
+	if b.clock > own {
+		return rawID{client, b.clock - 1}, true
 	}
-	d.waiting[needs.client] = append(d.waiting[needs.client], waiter{needs.clock, b})
-	d.pendingBytes += b.size
-}
-
-// advance integrates a block's structs as far as it can, takes them off the
-// block, and gives what the next one lacks.
-func (d *Doc) advance(tx *transaction, b *block) (needs rawID) {
-	for len(b.structs) > 0 {
-		in := &b.structs[0]
-		state := d.stateOf(b.client)
-		if in.clock > state {
-			return rawID{b.client, in.clock - 1, true}
-		}
-		if in.end() > state {
-			if needs = d.missing(in); needs.ok {
-				return needs
-			}
-			d.integrate(tx, d.intern(b.client), in, state-in.clock)
-		}
-		b.structs = b.structs[1:]
+	if b.end() <= own {
+		return rawID{}, false // it is there already
 	}
-	return rawID{}
-}
-
-func (d *Doc) stateOf(clientID uint64) uint64 {
-	if c, ok := d.byID[clientID]; ok {
-		return d.state(c)
+	if i := b.origin; b.info&infoOrigin != 0 && i.client != client && i.clock >= state(i.client) {
+		return i, true
 	}
-	return 0
-}
-
-// missing gives the first thing that a struct refers to and is not there.
-func (d *Doc) missing(in *incoming) rawID {
-	for _, i := range [...]rawID{in.origin, in.rightOrigin, in.parentID} {
-		if i.ok && i.clock >= d.stateOf(i.client) {
-			return i
-		}
+	if i := b.rightOrigin; b.info&infoRightOrigin != 0 && i.client != client && i.clock >= state(i.client) {
+		return i, true
 	}
-	return rawID{}
-}
-
-func (d *Doc) internID(i rawID) id {
-	if !i.ok {
-		return id{}
+	if i := b.parent; b.parentIs == parentItem && i.client != client && i.clock >= state(i.client) {
+		return i, true
 	}
-	return id{d.intern(i.client), i.clock}
+	return rawID{}, false
 }
 
-// integrate puts a struct whose dependencies are there into the store, without
+// integrate puts a block whose dependencies are there into the store, without
 // its first offset units, which are there already.
-func (d *Doc) integrate(tx *transaction, c uint32, in *incoming, offset uint64) {
-	r, it := d.alloc()
-	it.id, it.length, it.kind = id{c, in.clock}, in.length, in.kind
-	if in.kind == kindGC {
-		it.deleted = true
-		it.id.clock += offset
-		it.length -= offset
-		d.addStruct(tx, c, r)
+func (d *Doc) integrate(client uint32, b *block, buf []byte, offset uint64) {
+	if b.kind() == kindString && offset == 0 && d.extendTail(client, b, buf) {
 		return
 	}
-	d.link(r, in)
+	r, it := d.alloc()
+	it.client, it.clock, it.length, it.kind = client, b.clock+offset, b.length-offset, b.kind()
+	if it.kind == kindGC {
+		it.deleted = true
+		d.addStruct(r, it)
+		return
+	}
+	d.link(it, b, buf)
 	if offset > 0 {
-		it.id.clock += offset
-		it.length -= offset
-		it.left = d.cleanEnd(id{c, it.id.clock - 1})
-		it.origin = d.at(it.left).lastID()
-		_, it.content = splitContent(it.kind, it.content, offset)
+		it.left = d.cleanEnd(id{client, it.clock - 1})
+		it.setOrigin(d.at(it.left).lastID())
 	}
-	// The update's bytes are not kept alive for the sake of a few of them.
-	it.content = slices.Clone(it.content)
-	if it.kind == kindType {
-		it.typ = &sharedType{item: r, kind: in.typeKind, node: it.content}
-		it.content = nil
+	if it.parent == 0 {
+		it.makeGC()
+		d.addStruct(r, it)
+		return
 	}
-	d.place(tx, r)
+	d.takeContent(r, it, b, buf, offset)
+	d.place(r, it)
 }
 
-// link finds an item's neighbours and parent. A parent that was collected
-// leaves it nil, and the item becomes garbage too.
-func (d *Doc) link(r ref, in *incoming) {
-	it := d.at(r)
-	it.content = in.content
-	if origin := d.internID(in.origin); origin.set() {
-		it.left = d.cleanEnd(origin)
-		it.origin = d.at(it.left).lastID()
+// extendTail is the way of most keystrokes: text that goes on where its client's
+// last struct ends, with nothing between it and its right origin. It does at once
+// what placing a new item and merging it afterwards would come to.
+func (d *Doc) extendTail(client uint32, b *block, buf []byte) bool {
+	c := &d.clients[client-1]
+	if b.info&infoOrigin == 0 || len(c.refs) == 0 || b.origin.client != c.id || b.origin.clock != c.state-1 {
+		return false
 	}
-	if right := d.internID(in.rightOrigin); right.set() {
-		it.right = d.cleanStart(right)
-		it.rightOrigin = d.at(it.right).id
+	it := d.at(c.tail())
+	if it.kind != kindString || it.deleted || it.sub != 0 {
+		return false
 	}
-	leftGC := it.left != 0 && !d.at(it.left).isItem()
-	rightGC := it.right != 0 && !d.at(it.right).isItem()
+	var right id
+	if b.info&infoRightOrigin != 0 {
+		r, ok := d.lookup(b.rightOrigin.client)
+		if !ok {
+			return false
+		}
+		right = id{r, b.rightOrigin.clock}
+	}
+	if right != it.rightOrigin() || it.right != 0 && d.at(it.right).id() != right || it.right == 0 && right.set() {
+		return false
+	}
+	if t := d.types[it.parent]; t.formatted || t.item != 0 && d.at(t.item).deleted {
+		return false
+	}
+	d.touch(client)
+	content := buf[b.body.from:b.body.to]
+	end := it.content + it.size
+	switch n := uint32(len(content)); {
+	case int(end) == len(d.arena):
+		d.arena = append(d.arena, content...)
+	case end == c.roomAt && c.room >= n:
+		copy(d.arena[end:], content)
+		c.roomAt += n
+		c.room -= n
+	default:
+		at := uint32(len(d.arena))
+		c.room = max(it.size/2, 16)
+		d.arena = append(append(d.arena, d.arena[it.content:end]...), content...)
+		c.roomAt = uint32(len(d.arena))
+		d.arena = append(d.arena, make([]byte, c.room)...)
+		it.content = at
+	}
+	it.size += uint32(len(content))
+	d.live += len(content)
+	it.length += b.length
+	c.state += b.length
+	d.types[it.parent].length += b.length
+	return true
+}
+
+// link finds an item's neighbours and parent. A parent that was collected leaves
+// it 0, and the item becomes garbage too.
+func (d *Doc) link(it *item, b *block, buf []byte) {
+	collected := false
+	if b.info&infoOrigin != 0 {
+		it.left = d.cleanEnd(id{d.intern(b.origin.client), b.origin.clock})
+		left := d.at(it.left)
+		it.setOrigin(left.lastID())
+		collected = !left.isItem()
+	}
+	if b.info&infoRightOrigin != 0 {
+		it.right = d.cleanStart(id{d.intern(b.rightOrigin.client), b.rightOrigin.clock})
+		right := d.at(it.right)
+		it.setRightOrigin(right.id())
+		collected = collected || !right.isItem()
+	}
 	switch {
-	case leftGC || rightGC:
-	case in.parent == parentRoot:
-		it.parent = d.root(string(in.parentName))
-	case in.parent == parentItem:
-		it.parent = d.at(d.findRef(d.internID(in.parentID))).typ
+	case collected:
+	case b.parentIs == parentRoot:
+		it.parent = d.rootOf(buf[b.name.from:b.name.to])
+	case b.parentIs == parentItem:
+		if holder := d.at(d.findRef(id{d.intern(b.parent.client), b.parent.clock})); holder.kind == kindType {
+			it.parent = holder.content
+		}
 	case it.left != 0:
 		it.parent, it.sub = d.at(it.left).parent, d.at(it.left).sub
 	case it.right != 0:
 		it.parent, it.sub = d.at(it.right).parent, d.at(it.right).sub
 	}
-	if in.hasSub {
-		it.sub = d.key(string(in.sub))
+	if b.keyed() && it.parent != 0 {
+		it.sub = d.keyOf(buf[b.sub.from:b.sub.to])
+	}
+}
+
+// rootOf and keyOf make no string where there is one.
+func (d *Doc) rootOf(name []byte) uint32 {
+	if t, ok := d.roots[string(name)]; ok {
+		return t
+	}
+	return d.root(string(name))
+}
+
+func (d *Doc) keyOf(key []byte) uint32 {
+	if k, ok := d.keyIndex[string(key)]; ok {
+		return k
+	}
+	return d.key(string(key))
+}
+
+// takeContent copies a block's content, without its first offset units.
+func (d *Doc) takeContent(r ref, it *item, b *block, buf []byte, offset uint64) {
+	head, body := buf[b.head.from:b.head.to], buf[b.body.from:b.body.to]
+	switch it.kind {
+	case kindType:
+		it.content = d.newType(&sharedType{item: r, kind: b.typeKind, node: bytes.Clone(head)})
+	case kindFormat, kindDoc:
+		it.anyValue = b.anyValue
+		at := len(d.arena)
+		d.arena = append(appendText(d.arena, head), body...)
+		it.content, it.size = uint32(at), uint32(len(d.arena)-at)
+		d.live += int(it.size)
+	default:
+		it.anyValue = b.anyValue
+		if offset > 0 {
+			body = dropUnits(it.kind, body, offset)
+		}
+		d.setContent(it, body)
 	}
 }
 
@@ -185,48 +284,59 @@ func (d *Doc) link(r ref, in *incoming) {
 // Real-Time Peer-to-Peer Shared Editing on Extensible Data Types", 2016, with
 // Yjs's rule for the right origin): it finds the item's place among those
 // inserted at the same spot and links it in.
-func (d *Doc) place(tx *transaction, r ref) {
-	it := d.at(r)
-	if it.parent == nil {
-		*it = item{id: it.id, length: it.length, kind: kindGC, deleted: true}
-		d.addStruct(tx, it.id.client, r)
-		return
-	}
+func (d *Doc) place(r ref, it *item) {
+	parent := d.types[it.parent]
 	if d.contested(it) {
 		d.scanConflicts(it)
 	}
-	parent := it.parent
 	if it.left != 0 {
 		left := d.at(it.left)
 		it.right = left.right
 		left.right = r
 	} else {
-		it.right = d.first(parent, it.sub)
-		if it.sub == nil {
+		it.right = parent.first(it.sub)
+		if it.sub == 0 {
 			parent.start = r
 		}
 	}
 	if it.right != 0 {
 		d.at(it.right).left = r
-	} else if it.sub != nil {
-		if parent.keys == nil {
-			parent.keys = make(map[*string]ref)
-		}
-		parent.keys[it.sub] = r
-		if it.left != 0 {
-			d.delete(tx, it.left) // a newer value hides the older one
-		}
 	}
-	if it.sub == nil && it.countable() && !it.deleted {
+	if it.sub != 0 {
+		d.placeKey(parent, r, it)
+	}
+	if it.sub == 0 && it.countable() {
 		parent.length += it.length
 	}
-	d.addStruct(tx, it.id.client, r)
-	if it.kind == kindDeleted {
+	d.addStruct(r, it)
+	switch it.kind {
+	case kindDeleted:
 		it.deleted = true
-		tx.deleted[it.id.client] = append(tx.deleted[it.id.client], delRange{it.id.clock, it.length})
+		d.noteDeleted(it)
+	case kindFormat:
+		parent.formatted = true
 	}
-	if (parent.item != 0 && d.at(parent.item).deleted) || (it.sub != nil && it.right != 0) {
-		d.delete(tx, r)
+	d.noteChanged(it.parent)
+	if (parent.item != 0 && d.at(parent.item).deleted) || (it.sub != 0 && it.right != 0) {
+		d.delete(r)
+	}
+}
+
+// placeKey makes an item the first or last of its key, as it came to stand.
+func (d *Doc) placeKey(parent *sharedType, r ref, it *item) {
+	if parent.keys == nil {
+		parent.keys = make(map[uint32]entry)
+	}
+	e := parent.keys[it.sub]
+	if it.left == 0 {
+		e.first = r
+	}
+	if it.right == 0 {
+		e.last = r
+	}
+	parent.keys[it.sub] = e
+	if it.right == 0 && it.left != 0 {
+		d.delete(it.left) // a newer value hides the older one
 	}
 }
 
@@ -239,15 +349,11 @@ func (d *Doc) contested(it *item) bool {
 }
 
 // first gives the leftmost item of a sequence, or of a map's key.
-func (d *Doc) first(parent *sharedType, sub *string) ref {
-	if sub == nil {
-		return parent.start
+func (t *sharedType) first(sub uint32) ref {
+	if sub == 0 {
+		return t.start
 	}
-	r := parent.keys[sub]
-	for r != 0 && d.at(r).left != 0 {
-		r = d.at(r).left
-	}
-	return r
+	return t.keys[sub].first
 }
 
 // scanConflicts moves it.left past the items that have to stand left of it.
@@ -257,23 +363,27 @@ func (d *Doc) scanConflicts(it *item) {
 	if it.left != 0 {
 		r = d.at(it.left).right
 	} else {
-		r = d.first(it.parent, it.sub)
+		r = d.types[it.parent].first(it.sub)
 	}
 	d.scan++
 	d.round++
-	left := it.left
+	left, origin, rightOrigin := it.left, it.origin(), it.rightOrigin()
 	for r != 0 && r != it.right {
 		o := d.at(r)
 		o.seen, o.conflict = d.scan, d.round
-		if o.origin == it.origin {
-			if d.clients[o.id.client-1].id < d.clients[it.id.client-1].id {
+		if o.origin() == origin {
+			if d.clients[o.client-1].id < d.clients[it.client-1].id {
 				left = r
 				d.round++
-			} else if o.rightOrigin == it.rightOrigin {
+			} else if o.rightOrigin() == rightOrigin {
 				break // both end at the same spot: it stands left of o
 			}
-		} else if o.origin.set() && d.at(d.findRef(o.origin)).seen == d.scan {
-			if d.at(d.findRef(o.origin)).conflict != d.round {
+		} else if o.originClient != 0 {
+			before := d.at(d.findRef(o.origin()))
+			if before.seen != d.scan {
+				break
+			}
+			if before.conflict != d.round {
 				left = r
 				d.round++
 			}
@@ -286,8 +396,8 @@ func (d *Doc) scanConflicts(it *item) {
 }
 
 // delete marks an item as deleted, with all that is in it.
-func (d *Doc) delete(tx *transaction, r ref) {
-	todo := []ref{r}
+func (d *Doc) delete(r ref) {
+	todo := append(d.todo[:0], r)
 	for len(todo) > 0 {
 		it := d.at(todo[len(todo)-1])
 		todo = todo[:len(todo)-1]
@@ -295,79 +405,97 @@ func (d *Doc) delete(tx *transaction, r ref) {
 			continue
 		}
 		it.deleted = true
-		if it.countable() && it.sub == nil {
-			it.parent.length -= it.length
+		if it.countable() && it.sub == 0 {
+			d.types[it.parent].length -= it.length
 		}
-		tx.deleted[it.id.client] = append(tx.deleted[it.id.client], delRange{it.id.clock, it.length})
-		if it.typ == nil {
+		d.noteDeleted(it)
+		d.noteChanged(it.parent)
+		t := d.typeOf(it)
+		if t == nil {
 			continue
 		}
-		for child := it.typ.start; child != 0; child = d.at(child).right {
-			todo = d.deleteChild(tx, todo, child)
+		for child := t.start; child != 0; child = d.at(child).right {
+			todo = d.deleteChild(todo, child)
 		}
-		for _, child := range it.typ.keys {
-			todo = d.deleteChild(tx, todo, child)
+		for _, e := range t.keys {
+			todo = d.deleteChild(todo, e.last)
 		}
 	}
+	d.todo = todo
 }
 
 // deleteChild queues a child for deletion. One that is deleted already may now
 // be merged with its neighbours, if it is older than the transaction.
-func (d *Doc) deleteChild(tx *transaction, todo []ref, r ref) []ref {
+func (d *Doc) deleteChild(todo []ref, r ref) []ref {
 	it := d.at(r)
 	if !it.deleted {
 		return append(todo, r)
 	}
-	before, changed := tx.before[it.id.client]
-	if !changed || it.id.clock < before {
-		d.split = append(d.split, it.id)
+	if it.clock < d.before(it.client) {
+		d.tx.split = append(d.tx.split, it.id())
 	}
 	return todo
 }
 
-// applyDeletes deletes ranges and gives those whose units are not there yet.
-func (d *Doc) applyDeletes(tx *transaction, set []clientRanges) (pending []clientRanges) {
-	for _, cr := range set {
-		c, known := d.byID[cr.client]
-		rest := clientRanges{client: cr.client}
-		for _, del := range cr.ranges {
-			state, end := uint64(0), del.clock+del.length
-			if known {
-				state = d.state(c)
-			}
-			if end > state {
-				from := max(del.clock, state)
-				rest.ranges = append(rest.ranges, delRange{from, end - from})
-			}
-			if del.clock < state {
-				d.deleteRange(tx, c, del.clock, min(end, state))
-			}
+// applyDeletes deletes what the update says, and what was pending; what is not
+// there yet becomes pending.
+func (d *Doc) applyDeletes() {
+	if len(d.pendingDeletes) == 0 {
+		kept := 0
+		for _, del := range d.deletes {
+			kept = d.applyDelete(del, d.deletes, kept)
 		}
-		if len(rest.ranges) > 0 {
-			pending = append(pending, rest)
+		if kept > 0 {
+			d.setPendingDeletes(append([]deletion(nil), d.deletes[:kept]...))
 		}
+		return
 	}
-	return pending
+	kept := 0
+	for _, del := range d.deletes {
+		kept = d.applyDelete(del, d.deletes, kept)
+	}
+	old := 0
+	for _, del := range d.pendingDeletes {
+		old = d.applyDelete(del, d.pendingDeletes, old)
+	}
+	d.setPendingDeletes(append(d.pendingDeletes[:old:old], d.deletes[:kept]...))
 }
 
-func (d *Doc) deleteRange(tx *transaction, c uint32, from, to uint64) {
-	i := d.find(c, from)
-	if it := d.at(d.clients[c-1].structs[i]); !it.deleted && it.id.clock < from {
-		d.splitAt(c, i, from-it.id.clock)
+// applyDelete deletes what there is of a range and keeps the rest of it in
+// kept[n].
+func (d *Doc) applyDelete(del deletion, kept []deletion, n int) int {
+	state, end := d.stateOf(del.client), del.end()
+	if end > state {
+		from := max(del.clock, state)
+		kept[n] = deletion{del.client, delRange{from, end - from}}
+		n++
+	}
+	if del.clock < state {
+		c, _ := d.lookup(del.client)
+		d.deleteRange(c, del.clock, min(end, state))
+	}
+	return n
+}
+
+func (d *Doc) deleteRange(client uint32, from, to uint64) {
+	c := &d.clients[client-1]
+	i := c.find(from)
+	if it := d.at(c.refs[i]); !it.deleted && it.clock < from {
+		d.splitAt(client, i, from-it.clock)
 		i++
 	}
-	for ; i < len(d.clients[c-1].structs); i++ {
-		r := d.clients[c-1].structs[i]
+	for ; i < len(c.refs); i++ {
+		r := c.refs[i]
 		it := d.at(r)
-		if it.id.clock >= to {
+		if it.clock >= to {
 			break
 		}
 		if it.deleted {
 			continue
 		}
 		if it.end() > to {
-			d.splitAt(c, i, to-it.id.clock)
+			d.splitAt(client, i, to-it.clock)
 		}
-		d.delete(tx, r)
+		d.delete(r)
 	}
 }

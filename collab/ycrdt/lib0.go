@@ -2,7 +2,6 @@ package ycrdt
 
 import (
 	"fmt"
-	"math"
 	"unicode/utf8"
 )
 
@@ -10,29 +9,44 @@ import (
 // JavaScript peer can hold.
 const maxSafeInteger = 1<<53 - 1
 
-// DecodeError says where in an update and why it could not be decoded.
+// DecodeError says where in an input and why it could not be decoded.
 type DecodeError struct {
-	Offset int // in bytes from the update's start
+	Offset int // in bytes from the input's start
 	Reason string
 }
 
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("decode update at byte %d: %s", e.Offset, e.Reason)
+	return fmt.Sprintf("decode at byte %d: %s", e.Offset, e.Reason)
 }
 
-// reader reads lib0's encoding. The first error sticks; after it everything
-// reads as zero, so that callers check once.
+// reader reads lib0's encoding (https://github.com/dmonad/lib0). The first error
+// sticks; after it everything reads as zero, so that callers check once.
 type reader struct {
-	buf []byte
-	pos int
-	err *DecodeError
+	buf  []byte
+	pos  int
+	base int     // where buf begins in the input
+	up   *reader // of a column: the reader that takes its errors
+	err  *DecodeError
 }
 
 func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = &DecodeError{r.pos, fmt.Sprintf(format, args...)}
+	to := r
+	if r.up != nil {
+		to = r.up
+	}
+	if to.err == nil {
+		to.err = &DecodeError{r.base + r.pos, fmt.Sprintf(format, args...)}
 	}
 	r.pos = len(r.buf)
+	to.pos = len(to.buf)
+}
+
+// failed gives the error as an error, which a nil *DecodeError would not be.
+func (r *reader) failed() error {
+	if r.err == nil {
+		return nil
+	}
+	return r.err
 }
 
 func (r *reader) left() int { return len(r.buf) - r.pos }
@@ -48,11 +62,24 @@ func (r *reader) byte() byte {
 }
 
 // uint reads a variable-length unsigned integer: seven bits a byte, the lowest
-// first.
+// first. Most are one byte long.
 func (r *reader) uint() uint64 {
+	if r.pos < len(r.buf) && r.buf[r.pos] < 0x80 {
+		r.pos++
+		return uint64(r.buf[r.pos-1])
+	}
+	return r.longUint()
+}
+
+func (r *reader) longUint() uint64 {
 	var n uint64
 	for shift := 0; ; shift += 7 {
-		b := r.byte()
+		if r.pos >= len(r.buf) {
+			r.fail("it ends in the middle")
+			return 0
+		}
+		b := r.buf[r.pos]
+		r.pos++
 		n |= uint64(b&0x7f) << shift
 		if b < 0x80 {
 			break
@@ -190,19 +217,28 @@ func appendUint(b []byte, n uint64) []byte {
 	return append(b, byte(n))
 }
 
-func appendText(b []byte, s []byte) []byte { return append(appendUint(b, uint64(len(s))), s...) }
+func appendText[T string | []byte](b []byte, s T) []byte {
+	return append(appendUint(b, uint64(len(s))), s...)
+}
 
-func appendVarint(b []byte, n int64) []byte {
-	first := byte(0)
-	u := uint64(n)
-	if n < 0 {
-		first, u = 0x40, uint64(-n)
+// appendSigned writes a signed integer given as its amount and sign, so that
+// there is a negative zero.
+func appendSigned(b []byte, amount uint64, negative bool) []byte {
+	first := byte(amount & 0x3f)
+	if negative {
+		first |= 0x40
 	}
-	first |= byte(u & 0x3f)
-	if u >>= 6; u == 0 {
+	if amount >>= 6; amount == 0 {
 		return append(b, first)
 	}
-	return appendUint(append(b, first|0x80), u)
+	return appendUint(append(b, first|0x80), amount)
+}
+
+func appendVarint(b []byte, n int64) []byte {
+	if n < 0 {
+		return appendSigned(b, uint64(-n), true)
+	}
+	return appendSigned(b, uint64(n), false)
 }
 
 // utf16Len counts the UTF-16 units of valid UTF-8, which are what Yjs's clocks
@@ -211,9 +247,7 @@ func utf16Len(s []byte) int {
 	n := len(s)
 	for _, c := range s {
 		switch {
-		case c >= 0xf0: // four bytes, a surrogate pair
-			n -= 2
-		case c >= 0xe0:
+		case c >= 0xe0: // three bytes, or four for a surrogate pair
 			n -= 2
 		case c >= 0xc0:
 			n--
@@ -224,7 +258,7 @@ func utf16Len(s []byte) int {
 
 // utf16Offset gives the byte offset of a UTF-16 offset, and whether it falls
 // into a surrogate pair; then it is the offset of the pair.
-func utf16Offset(s []byte, units int) (at int, inPair bool) {
+func utf16Offset(s []byte, units uint64) (at int, inPair bool) {
 	for at < len(s) && units > 0 {
 		c := s[at]
 		switch {
@@ -246,5 +280,3 @@ func utf16Offset(s []byte, units int) (at int, inPair bool) {
 	}
 	return at, false
 }
-
-func float64bits(f float64) uint64 { return math.Float64bits(f) }

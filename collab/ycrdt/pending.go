@@ -2,148 +2,254 @@ package ycrdt
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
 )
 
-// encodeWithPending writes the document as a peer that has the given states
-// lacks it, with what is pending: after each client's structs, a skip over what
-// has not come, and then what waits for it.
-func (d *Doc) encodeWithPending(have map[uint64]uint64) []byte {
-	waiting := d.pendingByClient()
-	ids := make([]uint64, 0, len(waiting)+len(d.clients))
-	for c := range waiting {
-		ids = append(ids, c)
-	}
-	for i := range d.clients {
-		if _, ok := waiting[d.clients[i].id]; !ok {
-			ids = append(ids, d.clients[i].id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b uint64) int { return cmp.Compare(b, a) })
-	var body []byte
-	n := 0
-	for _, clientID := range ids {
-		if part := d.appendClient(nil, clientID, have[clientID], waiting[clientID]); part != nil {
-			body = append(body, part...)
-			n++
-		}
-	}
-	b := append(appendUint(nil, uint64(n)), body...)
-	return d.appendPendingDeletes(b)
+// group holds blocks of one client by clock, maybe with gaps: what an update has
+// of that client, or what is left of it.
+type group struct {
+	client   uint64
+	blocks   []block
+	buf      []byte // that the blocks' spans are of
+	from, to int    // of the blocks among the update's
+	waits    bool
+	kept     bool // blocks and buf are the group's own
+	size     int  // bytes that it is charged for
+	arrival  int  // in which order groups came to wait
 }
 
-// pendingByClient sorts what waits by clock.
-func (d *Doc) pendingByClient() map[uint64][]incoming {
-	all := make(map[uint64][]incoming)
-	for _, list := range d.waiting {
-		for _, w := range list {
-			all[w.block.client] = append(all[w.block.client], w.block.structs...)
-		}
-	}
-	for _, structs := range all {
-		slices.SortStableFunc(structs, func(a, b incoming) int { return cmp.Compare(a.clock, b.clock) })
-	}
-	return all
+// waiter is a group that cannot go on before its dependency's clock is there.
+type waiter struct {
+	clock uint64
+	group *group
 }
 
-func (d *Doc) appendClient(b []byte, clientID, from uint64, waiting []incoming) []byte {
-	var body []byte
-	count, start, at := 0, from, from
-	if c, ok := d.byID[clientID]; ok && d.state(c) > from {
-		s := d.clients[c-1].structs
-		first := d.find(c, from)
-		for i, r := range s[first:] {
-			offset := uint64(0)
-			if i == 0 {
-				offset = from - d.at(r).id.clock
-			}
-			body = d.appendStruct(body, d.at(r), offset)
-			count++
+// waiters is a heap with the lowest clock on top.
+type waiters []waiter
+
+func (w waiters) Len() int           { return len(w) }
+func (w waiters) Less(i, j int) bool { return w[i].clock < w[j].clock }
+func (w waiters) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
+func (w *waiters) Push(x any)        { *w = append(*w, x.(waiter)) }
+func (w *waiters) Pop() any {
+	last := (*w)[len(*w)-1]
+	*w = (*w)[:len(*w)-1]
+	return last
+}
+
+// What a block and a deletion are charged for while they wait, besides content.
+const (
+	blockSize    = 104
+	deletionSize = 24
+)
+
+func pendingSize(blocks []block) int {
+	size := blockSize * len(blocks)
+	for i := range blocks {
+		for _, s := range blocks[i].spans() {
+			size += int(s.to - s.from)
 		}
-		at = d.state(c)
 	}
-	for i := range waiting {
-		in := &waiting[i]
-		if in.end() <= at {
+	return size
+}
+
+func (b *block) spans() [4]*span { return [...]*span{&b.name, &b.sub, &b.head, &b.body} }
+
+// wait parks a group until what it needs is there.
+func (d *Doc) wait(g *group, needs rawID) {
+	place := rawID{g.client, g.blocks[0].clock}
+	// The same update may come again before what it lacks.
+	if same, ok := d.parked[place]; ok && same != g && len(same.blocks) >= len(g.blocks) &&
+		same.blocks[len(same.blocks)-1].end() >= g.blocks[len(g.blocks)-1].end() {
+		g.blocks = nil
+		return
+	}
+	d.parked[place] = g
+	g.waits = true
+	w := d.waiting[needs.client]
+	if w == nil {
+		w = new(waiters)
+		d.waiting[needs.client] = w
+	}
+	heap.Push(w, waiter{needs.clock, g})
+}
+
+// wake gets the groups ready that waited for what a client now has.
+func (d *Doc) wake(client uint64) {
+	w := d.waiting[client]
+	if w == nil {
+		return
+	}
+	state := d.stateOf(client)
+	for w.Len() > 0 && (*w)[0].clock < state {
+		g := heap.Pop(w).(waiter).group
+		g.waits = false
+		if place := (rawID{g.client, g.blocks[0].clock}); d.parked[place] == g {
+			delete(d.parked, place)
+		}
+		if g.kept {
+			d.pendingBytes -= g.size
+			g.size = 0
+			d.woken = append(d.woken, g)
+		}
+		d.ready = append(d.ready, g)
+	}
+	if w.Len() == 0 {
+		delete(d.waiting, client)
+	}
+}
+
+// keepWaiting makes the groups that wait now independent of the update they came
+// with, of which they may be a small part, and charges for them.
+func (d *Doc) keepWaiting() {
+	for _, g := range d.woken {
+		if len(g.blocks) > 0 {
+			g.size = blockSize*len(g.blocks) + len(g.buf)
+			d.pendingBytes += g.size
+		}
+	}
+	d.woken = d.woken[:0]
+	any := false
+	for i := range d.groups {
+		g := &d.groups[i]
+		if !g.waits {
 			continue
 		}
-		switch {
-		case count == 0:
-			start = max(in.clock, from)
-			at = start
-		case in.clock > at:
-			body = appendUint(append(body, kindSkip), in.clock-at)
-			count++
-			at = in.clock
-		}
-		body = appendIncoming(body, clientID, in, at-in.clock)
-		count++
-		at = in.end()
+		any = true
+		d.arrivals++
+		g.arrival = d.arrivals
+		g.own()
+		d.pendingBytes += g.size
 	}
-	if count == 0 {
-		return nil
+	if any {
+		d.groups = nil // they stay where they are
 	}
-	b = appendUint(b, uint64(count))
-	b = appendUint(b, clientID)
-	b = appendUint(b, start)
-	return append(b, body...)
 }
 
-// appendIncoming writes a struct that is not in the store, without its first
-// offset units.
-func appendIncoming(b []byte, clientID uint64, in *incoming, offset uint64) []byte {
-	if in.kind == kindGC {
-		return appendUint(append(b, kindGC), in.length-offset)
-	}
-	origin := in.origin
-	if offset > 0 {
-		origin = rawID{clientID, in.clock + offset - 1, true}
-	}
-	info := in.kind
-	if origin.ok {
-		info |= infoOrigin
-	}
-	if in.rightOrigin.ok {
-		info |= infoRightOrigin
-	}
-	if in.hasSub {
-		info |= infoSub
-	}
-	b = append(b, info)
-	if origin.ok {
-		b = appendUint(appendUint(b, origin.client), origin.clock)
-	}
-	if in.rightOrigin.ok {
-		b = appendUint(appendUint(b, in.rightOrigin.client), in.rightOrigin.clock)
-	}
-	if !origin.ok && !in.rightOrigin.ok {
-		if in.parent == parentRoot {
-			b = appendText(appendUint(b, 1), in.parentName)
-		} else {
-			b = appendUint(appendUint(appendUint(b, 0), in.parentID.client), in.parentID.clock)
-		}
-		if in.hasSub {
-			b = appendText(b, in.sub)
+// own copies what a group still has of its update.
+func (g *group) own() {
+	g.blocks = slices.Clone(g.blocks)
+	g.size = pendingSize(g.blocks)
+	buf := make([]byte, 0, g.size-blockSize*len(g.blocks))
+	for i := range g.blocks {
+		for _, s := range g.blocks[i].spans() {
+			from := uint32(len(buf))
+			buf = append(buf, g.buf[s.from:s.to]...)
+			*s = span{from, uint32(len(buf))}
 		}
 	}
-	return appendContent(b, in.kind, in.typeKind, in.content, in.length, offset)
+	g.buf, g.kept = buf, true
 }
 
-// appendPendingDeletes writes the delete set of the store and of what is
-// pending, together.
-func (d *Doc) appendPendingDeletes(b []byte) []byte {
-	var all []clientRanges
-	for c, ranges := range d.deleteSet() {
-		all = append(all, clientRanges{d.clients[c-1].id, ranges})
+// wouldWait tells whether some of the update that was decoded would have to wait.
+// It goes through it as integrateAll does, with nothing but the clocks.
+func (d *Doc) wouldWait() bool {
+	states := make(map[uint64]uint64, len(d.groups))
+	state := func(client uint64) uint64 {
+		if s, ok := states[client]; ok {
+			return s
+		}
+		return d.stateOf(client)
 	}
-	for _, p := range d.pendingDeletes {
-		all = append(all, clientRanges{p.client, slices.Clone(p.ranges)})
+	waiting := make(map[uint64]*waiters)
+	ready := make([]*group, len(d.groups))
+	for i := range d.groups {
+		d.groups[i].blocks = d.blocks[d.groups[i].from:d.groups[i].to]
+		ready[i] = &d.groups[i]
 	}
-	all = joinRanges(all)
-	slices.SortFunc(all, func(x, y clientRanges) int { return cmp.Compare(y.client, x.client) })
-	b = appendUint(b, uint64(len(all)))
-	for _, cr := range all {
-		b = appendRanges(appendUint(b, cr.client), cr.ranges)
+	for len(ready) > 0 {
+		g := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		for ; len(g.blocks) > 0; g.blocks = g.blocks[1:] {
+			b := &g.blocks[0]
+			if b.info == kindSkip {
+				continue
+			}
+			if needs, blocked := b.missing(g.client, state); blocked {
+				if waiting[needs.client] == nil {
+					waiting[needs.client] = new(waiters)
+				}
+				heap.Push(waiting[needs.client], waiter{needs.clock, g})
+				break
+			}
+			states[g.client] = max(state(g.client), b.end())
+		}
+		w := waiting[g.client]
+		for w != nil && w.Len() > 0 && (*w)[0].clock < state(g.client) {
+			ready = append(ready, heap.Pop(w).(waiter).group)
+		}
 	}
-	return b
+	for _, w := range waiting {
+		if w.Len() > 0 {
+			return true
+		}
+	}
+	for _, del := range d.deletes {
+		if del.end() > state(del.client) {
+			return true
+		}
+	}
+	return false
+}
+
+// setPendingDeletes keeps deletions of what is not there yet.
+func (d *Doc) setPendingDeletes(set []deletion) {
+	d.pendingBytes -= deletionSize * len(d.pendingDeletes)
+	d.pendingDeletes = joinDeletions(set)
+	d.pendingBytes += deletionSize * len(d.pendingDeletes)
+}
+
+// joinDeletions sorts deletions as yjs writes them, the highest client first and
+// then by clock, and joins those that touch.
+func joinDeletions(set []deletion) []deletion {
+	slices.SortFunc(set, func(a, b deletion) int {
+		return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(a.clock, b.clock))
+	})
+	n := 0
+	for _, del := range set {
+		if n > 0 && set[n-1].client == del.client && set[n-1].end() >= del.clock {
+			set[n-1].length = max(set[n-1].end(), del.end()) - set[n-1].clock
+			continue
+		}
+		set[n] = del
+		n++
+	}
+	return set[:n]
+}
+
+// withPending adds what waits to the encoded state, for a peer that has the given
+// states, as yjs does: as updates that are merged into it.
+func (d *Doc) withPending(state []byte, have map[uint64]uint64, v2 bool) ([]byte, error) {
+	var m merger
+	if err := m.add(state, v2); err != nil {
+		return nil, err // never: it was written a moment ago
+	}
+	m.deletes = append(m.deletes, d.pendingDeletes...)
+	if len(d.waiting) > 0 {
+		m.addSource(d.waitingGroups(have))
+	}
+	return m.merge(v2), nil
+}
+
+// waitingGroups gives all that waits as one update would have it, without what is
+// known to a peer with the given states.
+func (d *Doc) waitingGroups(have map[uint64]uint64) []group {
+	var all []*group
+	for _, list := range d.waiting {
+		for _, w := range *list {
+			all = append(all, w.group)
+		}
+	}
+	slices.SortFunc(all, func(a, b *group) int { return cmp.Compare(a.arrival, b.arrival) })
+	var m merger
+	for _, g := range all {
+		m.addSource([]group{*g})
+	}
+	merged := m.merge(true)
+	again := merger{}
+	if err := again.add(merged, true); err != nil {
+		return nil // never
+	}
+	return again.diff(have)
 }

@@ -2,12 +2,15 @@ package ycrdt
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 )
 
 // Kind of a shared type that stands as a value in another.
 type Kind string
 
+// The kinds, by the names that Yjs's classes have.
 const (
 	KindArray       Kind = "array"
 	KindMap         Kind = "map"
@@ -18,29 +21,31 @@ const (
 	KindXMLText     Kind = "xmltext"
 )
 
+// kinds are by number on the wire.
 var kinds = [...]Kind{KindArray, KindMap, KindText, KindXMLElement, KindXMLFragment, KindXMLHook, KindXMLText}
 
-// Shared is a shared type within another, for reading. It is valid until the
-// document changes.
+// Shared is a shared type, for reading. It is valid until the document changes.
 type Shared struct {
 	doc *Doc
 	typ *sharedType
 }
 
-// Subdocument is a document's place in another: its guid.
-type Subdocument struct{ GUID string }
+// Subdocument is a document's place in another.
+type Subdocument struct {
+	GUID    string
+	Options any // as its client gave them, usually an Object
+}
 
 // Root gives a root for reading as whatever it is used as; one that nobody has
 // used is empty.
 func (d *Doc) Root(name string) Shared {
-	t, ok := d.roots[name]
-	if !ok {
-		t = &sharedType{name: name} // not kept: reading changes nothing
+	if i, ok := d.roots[name]; ok {
+		return Shared{d, d.types[i]}
 	}
-	return Shared{d, t}
+	return Shared{d, &sharedType{name: []byte(name)}} // not kept: reading changes nothing
 }
 
-// Roots names the roots that updates have touched, in that order.
+// Roots names the roots that updates or edits have touched, in that order.
 func (d *Doc) Roots() []string { return slices.Clone(d.names) }
 
 // Text gives a root Y.Text as a string, without formats and embeds.
@@ -55,47 +60,115 @@ func (d *Doc) MapKeys(root string) []string { return d.Root(root).Keys() }
 // Array gives the elements of a root Y.Array.
 func (d *Doc) Array(root string) []any { return d.Root(root).Elements() }
 
-// Kind is what the type is; a root does not know and says KindArray.
-func (s Shared) Kind() Kind { return kinds[s.typ.kind] }
+// Kind is what a nested type is. A root does not know: it is what it is used as,
+// and Kind is "".
+func (s Shared) Kind() Kind {
+	if s.typ.item == 0 {
+		return ""
+	}
+	return kinds[s.typ.kind]
+}
+
+// Name is the name of a root, of an XML element or of an XML hook.
+func (s Shared) Name() string {
+	if s.typ.item == 0 {
+		return string(s.typ.name)
+	}
+	return string(s.typ.node)
+}
+
+// label names the type in errors.
+func (s Shared) label() string {
+	if s.typ.item == 0 {
+		return string(s.typ.name)
+	}
+	return "a nested " + string(s.Kind())
+}
 
 // Len counts the type's units: elements, or UTF-16 units of a text.
 func (s Shared) Len() int { return int(s.typ.length) }
+
+// each calls fn for what is in a sequence and not deleted.
+func (s Shared) each(fn func(ref, *item)) {
+	for r := s.typ.start; r != 0; {
+		it := s.doc.at(r)
+		if !it.deleted {
+			fn(r, it)
+		}
+		r = it.right
+	}
+}
 
 // Text gives a text's characters.
 func (s Shared) Text() string {
 	var b strings.Builder
 	b.Grow(int(s.typ.length))
-	s.each(func(it *item) {
+	s.each(func(_ ref, it *item) {
 		if it.kind == kindString {
-			b.Write(it.content)
+			b.Write(s.doc.bytes(it))
 		}
 	})
 	return b.String()
 }
 
-func (s Shared) each(fn func(*item)) {
-	for r := s.typ.start; r != 0; r = s.doc.at(r).right {
-		if it := s.doc.at(r); !it.deleted {
-			fn(it)
-		}
-	}
+// Insert is a stretch of a text in one format: a string, or a value that takes
+// the place of one character.
+type Insert struct {
+	Value      any // string; or what is embedded: a value, a Shared
+	Attributes Object
 }
 
-// Elements gives an array's values, as MapSet takes them, and Shared and
+// Delta gives a text with its formats, as Quill and Y.Text.toDelta do.
+func (s Shared) Delta() []Insert { return s.deltaOf(func(_ ref, it *item) bool { return !it.deleted }) }
+
+func (s Shared) deltaOf(visible func(ref, *item) bool) []Insert {
+	var delta []Insert
+	var text strings.Builder
+	var current marks
+	flush := func() {
+		if text.Len() > 0 {
+			delta = append(delta, Insert{text.String(), current.object()})
+			text.Reset()
+		}
+	}
+	for r := s.typ.start; r != 0; r = s.doc.at(r).right {
+		it := s.doc.at(r)
+		if !visible(r, it) {
+			continue
+		}
+		switch it.kind {
+		case kindString:
+			text.Write(s.doc.bytes(it))
+		case kindEmbed, kindType:
+			flush()
+			for _, v := range s.doc.values(nil, it) {
+				delta = append(delta, Insert{v, current.object()})
+			}
+		case kindFormat:
+			flush()
+			key, m := s.doc.format(r)
+			current.set(key, m)
+		}
+	}
+	flush()
+	return delta
+}
+
+// Elements gives an array's values or an XML type's children, with Shared and
 // Subdocument for what is nested.
 func (s Shared) Elements() []any {
 	values := []any{}
-	s.each(func(it *item) { values = s.doc.values(values, it) })
+	s.each(func(_ ref, it *item) { values = s.doc.values(values, it) })
 	return values
 }
 
-// Get gives the value of a map's key.
+// Get gives the value of a map's key, or of an XML type's attribute.
 func (s Shared) Get(key string) (any, bool) {
-	sub, ok := s.doc.keys[key]
+	sub, ok := s.doc.keyIndex[key]
 	if !ok {
 		return nil, false
 	}
-	r := s.typ.keys[sub]
+	r := s.typ.keys[sub].last
 	if r == 0 || s.doc.at(r).deleted {
 		return nil, false
 	}
@@ -106,12 +179,12 @@ func (s Shared) Get(key string) (any, bool) {
 	return values[len(values)-1], true
 }
 
-// Keys gives a map's keys, sorted.
+// Keys gives a map's keys, or an XML type's attributes, sorted.
 func (s Shared) Keys() []string {
 	var keys []string
-	for sub, r := range s.typ.keys {
-		if !s.doc.at(r).deleted {
-			keys = append(keys, *sub)
+	for sub, e := range s.typ.keys {
+		if !s.doc.at(e.last).deleted {
+			keys = append(keys, string(s.doc.keys[sub]))
 		}
 	}
 	slices.Sort(keys)
@@ -120,28 +193,210 @@ func (s Shared) Keys() []string {
 
 // values appends what an item holds.
 func (d *Doc) values(values []any, it *item) []any {
-	r := reader{buf: it.content}
+	content := d.bytes(it)
+	r := reader{buf: content}
 	switch it.kind {
 	case kindAny:
 		for range it.length {
-			values = append(values, r.decodeAny())
+			values = append(values, r.any())
 		}
 	case kindJSON:
 		for range it.length {
 			values = append(values, decodeJSON(r.bytes()))
 		}
 	case kindBinary:
-		values = append(values, slices.Clone(it.content))
+		values = append(values, slices.Clone(content))
 	case kindString:
-		for _, c := range string(it.content) {
+		for _, c := range string(content) {
 			values = append(values, string(c))
 		}
 	case kindEmbed:
-		values = append(values, decodeJSON(it.content))
+		values = append(values, d.jsonValue(it, content))
 	case kindType:
-		values = append(values, Shared{d, it.typ})
+		values = append(values, Shared{d, d.types[it.content]})
 	case kindDoc:
-		values = append(values, Subdocument{string(r.bytes())})
+		guid := string(r.bytes())
+		values = append(values, Subdocument{guid, r.any()})
 	}
 	return values
+}
+
+// JSON gives a type as plain values, as toJSON does: a string, []any or Object. A
+// root, which does not know what it is, is an Object if it has keys, a string if
+// it has text, and otherwise []any.
+func (s Shared) JSON() any {
+	switch s.Kind() {
+	case KindText:
+		return s.Text()
+	case KindXMLText, KindXMLElement, KindXMLFragment:
+		return s.String()
+	case KindMap, KindXMLHook:
+		return s.object()
+	case KindArray:
+		return s.list()
+	}
+	if len(s.typ.keys) > 0 {
+		return s.object()
+	}
+	text := false
+	s.each(func(_ ref, it *item) { text = text || it.kind == kindString })
+	if text {
+		return s.Text()
+	}
+	return s.list()
+}
+
+func (s Shared) object() Object {
+	o := Object{}
+	for _, key := range s.Keys() {
+		v, _ := s.Get(key)
+		o = append(o, Member{key, plainJSON(v)})
+	}
+	return o
+}
+
+func (s Shared) list() []any {
+	list := s.Elements()
+	for i := range list {
+		list[i] = plainJSON(list[i])
+	}
+	return list
+}
+
+func plainJSON(v any) any {
+	switch v := v.(type) {
+	case Shared:
+		return v.JSON()
+	case Subdocument:
+		return Object{{"guid", v.GUID}}
+	}
+	return v
+}
+
+// MarshalJSON writes JSON.
+func (s Shared) MarshalJSON() ([]byte, error) { return appendJSON(nil, s.JSON()), nil }
+
+// String gives an XML type as yjs's toString does, and a text's characters.
+func (s Shared) String() string {
+	var b strings.Builder
+	s.writeXML(&b)
+	return b.String()
+}
+
+func (s Shared) writeXML(b *strings.Builder) {
+	switch s.Kind() {
+	case KindText:
+		b.WriteString(s.Text())
+	case KindXMLText:
+		s.writeXMLText(b)
+	case KindXMLHook, KindMap:
+		b.WriteString("[object Object]") // what JavaScript makes of a Y.Map
+	case KindXMLElement:
+		name := strings.ToLower(s.Name())
+		b.WriteString("<" + name)
+		for _, key := range s.Keys() {
+			v, _ := s.Get(key)
+			b.WriteString(" " + key + `="` + jsString(v) + `"`)
+		}
+		b.WriteString(">")
+		s.writeChildren(b)
+		b.WriteString("</" + name + ">")
+	default:
+		s.writeChildren(b)
+	}
+}
+
+func (s Shared) writeChildren(b *strings.Builder) {
+	for _, child := range s.Elements() {
+		if c, ok := child.(Shared); ok {
+			c.writeXML(b)
+		} else {
+			b.WriteString(jsString(child))
+		}
+	}
+}
+
+// writeXMLText writes formats as elements around the text that has them, with
+// their values' members as attributes.
+func (s Shared) writeXMLText(b *strings.Builder) {
+	for _, insert := range s.Delta() {
+		formats := slices.Clone(insert.Attributes)
+		slices.SortFunc(formats, func(x, y Member) int { return strings.Compare(x.Key, y.Key) })
+		for _, f := range formats {
+			b.WriteString("<" + f.Key)
+			for _, m := range jsMembers(f.Value) {
+				b.WriteString(" " + m.Key + `="` + jsString(m.Value) + `"`)
+			}
+			b.WriteString(">")
+		}
+		b.WriteString(jsString(insert.Value))
+		for _, f := range slices.Backward(formats) {
+			b.WriteString("</" + f.Key + ">")
+		}
+	}
+}
+
+// jsMembers gives what JavaScript's for-in goes through, sorted by key: of a
+// string and of a list, too.
+func jsMembers(v any) Object {
+	var o Object
+	add := func(value any) { o = append(o, Member{strconv.Itoa(len(o)), value}) }
+	switch v := v.(type) {
+	case Object:
+		o = slices.Clone(v)
+	case string:
+		for _, unit := range utf16.Encode([]rune(v)) {
+			add(string(rune(unit))) // half a pair becomes U+FFFD
+		}
+	case []any:
+		for _, e := range v {
+			add(e)
+		}
+	case []byte:
+		for _, c := range v {
+			add(float64(c))
+		}
+	}
+	slices.SortFunc(o, func(x, y Member) int { return strings.Compare(x.Key, y.Key) })
+	return o
+}
+
+// jsString gives a value as JavaScript puts it into a string.
+func jsString(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case Undefined:
+		return "undefined"
+	case Object:
+		return "[object Object]"
+	case Shared:
+		return v.String()
+	case Subdocument:
+		return "[object Object]"
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			if _, undefined := e.(Undefined); e != nil && !undefined {
+				parts[i] = jsString(e)
+			}
+		}
+		return strings.Join(parts, ",")
+	case []byte:
+		parts := make([]string, len(v))
+		for i, c := range v {
+			parts[i] = jsString(float64(c))
+		}
+		return strings.Join(parts, ",")
+	case float64:
+		switch {
+		case v != v:
+			return "NaN"
+		case v-v != 0 && v > 0:
+			return "Infinity"
+		case v-v != 0:
+			return "-Infinity"
+		}
+	}
+	return string(appendJSON(nil, v))
 }

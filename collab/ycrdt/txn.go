@@ -1,115 +1,187 @@
 package ycrdt
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
 
-// Txn makes edits of the server's own. It is valid only within the function
-// that Transact calls.
-type Txn struct {
-	doc *Doc
-	tx  *transaction
-}
+// Txn makes edits of the server's own. It and what it gives are valid only within
+// the function that Transact calls. Positions in it are as the edits before left
+// them.
+type Txn struct{ doc *Doc }
 
-// Transact makes the edits that edit asks for and gives them as an update for
-// the other peers; it is nil if there were none. An error of edit undoes what it
-// did. That takes a copy of the document, so edits of the server should be few.
+// Transact makes the edits that edit asks for and gives them as an update for the
+// other peers, version 1; it is nil if there were none. An error of edit undoes
+// what it did and is given back.
 func (d *Doc) Transact(edit func(*Txn) error) (update []byte, err error) {
-	before, err := d.EncodeStateAsUpdate(nil)
-	if err != nil {
-		return nil, err
-	}
-	tx := &Txn{doc: d, tx: d.begin()}
-	if err := edit(tx); err != nil {
-		fresh := New(d.opts)
-		if err := fresh.ApplyUpdate(before); err != nil {
-			return nil, fmt.Errorf("restore document: %w", err)
+	d.begin()
+	done := false
+	defer func() {
+		if !done { // an error or a panic
+			d.rollBack()
 		}
-		*d = *fresh
+		d.shrink()
+	}()
+	if d.tooLarge(0) {
+		return nil, ErrTooLarge
+	}
+	if err := edit(&Txn{d}); err != nil {
 		return nil, err
 	}
-	d.cleanUp(tx.tx)
-	if len(tx.tx.before) == 0 && len(tx.tx.deleted) == 0 {
+	done = true
+	d.cleanUp(false)
+	if len(d.tx.touched) == 0 && len(d.tx.deleted) == 0 {
 		return nil, nil
 	}
 	d.changes++
-	from := func(c uint32) uint64 {
-		if before, ok := tx.tx.before[c]; ok {
-			return before
-		}
-		return d.state(c)
+	deletes := make([]deletion, len(d.tx.deleted))
+	for i, del := range d.tx.deleted {
+		deletes[i] = deletion{d.clients[del.client-1].id, del.delRange}
 	}
-	return d.encodeFrom(nil, from, tx.tx.deleted), nil
+	return d.encodeFrom(d.before, joinDeletions(deletes), false), nil
 }
 
-// insert makes an item of this document's client.
-func (t *Txn) insert(parent *sharedType, sub *string, left, right ref, kind uint8, content []byte, length uint64) {
+// rollBack undoes a transaction of the document's own: only it has structs of it,
+// nothing has been collected, and what was split is joined again.
+func (d *Doc) rollBack() {
+	for _, del := range d.tx.deleted {
+		c := &d.clients[del.client-1]
+		for i := c.find(del.clock); i < len(c.refs) && c.clocks[i] < del.end(); i++ {
+			it := d.at(c.refs[i])
+			it.deleted = false
+			if it.countable() && it.sub == 0 {
+				d.types[it.parent].length += it.length
+			}
+		}
+	}
+	for _, index := range d.tx.touched {
+		c := &d.clients[index-1]
+		for c.state > c.before {
+			r := c.tail()
+			it := d.at(r)
+			d.unlink(r, it)
+			c.state = it.clock
+			c.refs, c.clocks = c.refs[:len(c.refs)-1], c.clocks[:len(c.clocks)-1]
+			d.dropContent(it)
+			d.release(r)
+		}
+		c.hint = 0
+	}
+	d.tx.deleted, d.tx.touched = d.tx.deleted[:0], d.tx.touched[:0]
+	d.tx.split = slices.DeleteFunc(d.tx.split, func(i id) bool { return i.clock >= d.clients[i.client-1].state })
+	d.mergeSplits()
+}
+
+// unlink takes an item out of its parent.
+func (d *Doc) unlink(r ref, it *item) {
+	t := d.types[it.parent]
+	if it.countable() && it.sub == 0 {
+		t.length -= it.length
+	}
+	if it.left != 0 {
+		d.at(it.left).right = it.right
+	} else if it.sub == 0 {
+		t.start = it.right
+	}
+	if it.right != 0 {
+		d.at(it.right).left = it.left
+	}
+	if it.sub == 0 {
+		return
+	}
+	e := t.keys[it.sub]
+	if e.first == r {
+		e.first = it.right
+	}
+	if e.last == r {
+		e.last = it.left
+	}
+	if t.keys[it.sub] = e; e.first == 0 {
+		delete(t.keys, it.sub)
+	}
+}
+
+// insert makes an item of this document's client. Content that takes the place of
+// a nested type's kind is made by its caller.
+func (t *Txn) insert(parent, sub uint32, left, right ref, kind uint8, content []byte, length uint64) ref {
 	d := t.doc
-	c := d.intern(d.opts.ClientID)
+	r, it := t.newItem(parent, sub, left, right, kind, length)
+	d.setContent(it, content)
+	d.place(r, it)
+	return r
+}
+
+func (t *Txn) newItem(parent, sub uint32, left, right ref, kind uint8, length uint64) (ref, *item) {
+	d := t.doc
+	client := d.intern(d.clientID)
 	r, it := d.alloc()
-	*it = item{id: id{c, d.state(c)}, length: length, left: left, right: right, parent: parent, sub: sub, kind: kind, content: content}
+	it.client, it.clock, it.length, it.kind = client, d.clients[client-1].state, length, kind
+	it.left, it.right, it.parent, it.sub = left, right, parent, sub
 	if left != 0 {
-		it.origin = d.at(left).lastID()
+		it.setOrigin(d.at(left).lastID())
 	}
 	if right != 0 {
-		it.rightOrigin = d.at(right).id
+		it.setRightOrigin(d.at(right).id())
 	}
-	d.place(t.tx, r)
+	return r, it
 }
 
-// seek gives the neighbours of a place in a sequence, index countable units
-// from its start, splitting an item if it is within one.
-func (t *Txn) seek(parent *sharedType, index int) (left, right ref, err error) {
-	if index < 0 || uint64(index) > parent.length {
-		return 0, 0, fmt.Errorf("index %d is outside 0 to %d", index, parent.length)
+// insertType makes a nested type, empty.
+func (t *Txn) insertType(parent, sub uint32, left, right ref, kind Kind) (ref, error) {
+	number := slices.Index(kinds[:], kind)
+	if number < 0 || kind == KindXMLElement || kind == KindXMLHook {
+		return 0, fmt.Errorf("a %s cannot be made here", quote(string(kind)))
 	}
-	d, rest := t.doc, uint64(index)
-	right = parent.start
+	r, it := t.newItem(parent, sub, left, right, kindType, 1)
+	it.content = t.doc.newType(&sharedType{item: r, kind: uint8(number)})
+	t.doc.place(r, it)
+	return r, nil
+}
+
+// sequence is a place where things stand in an order: what texts and arrays have
+// in common.
+type sequence struct {
+	txn  *Txn
+	typ  uint32
+	name string // for errors
+}
+
+func (s sequence) wrap(what string, err error) error {
+	return fmt.Errorf("%s %s: %w", what, quote(s.name), err)
+}
+
+// seek gives the neighbours of a place, index countable units from the start,
+// splitting an item if it is within one.
+func (s sequence) seek(index int) (left, right ref, err error) {
+	d, t := s.txn.doc, s.txn.doc.types[s.typ]
+	if index < 0 || uint64(index) > t.length {
+		return 0, 0, fmt.Errorf("index %d is outside 0 to %d", index, t.length)
+	}
+	rest := uint64(index)
+	right = t.start
 	for right != 0 && rest > 0 {
 		it := d.at(right)
 		if !it.deleted && it.countable() {
 			if rest < it.length {
-				d.cleanStart(id{it.id.client, it.id.clock + rest})
+				d.cleanStart(id{it.client, it.clock + rest})
 			}
-			rest -= d.at(right).length
+			rest -= it.length
 		}
-		left, right = right, d.at(right).right
+		left, right = right, it.right
 	}
 	return left, right, nil
 }
 
-// TextInsert inserts text at an index in UTF-16 units.
-func (t *Txn) TextInsert(root string, index int, text string) error {
-	if !validText(text) {
-		return fmt.Errorf("insert into %s: the text is not valid UTF-8", quote(root))
+// Delete deletes n units from an index.
+func (s sequence) Delete(index, n int) error {
+	d, t := s.txn.doc, s.txn.doc.types[s.typ]
+	if n < 0 || index < 0 || uint64(index)+uint64(n) > t.length {
+		return s.wrap("delete from", fmt.Errorf("%d units from %d are more than there are (%d)", n, index, t.length))
 	}
-	parent := t.doc.root(root)
-	left, right, err := t.seek(parent, index)
+	_, right, err := s.seek(index)
 	if err != nil {
-		return fmt.Errorf("insert into %s: %w", quote(root), err)
-	}
-	if text != "" {
-		content := []byte(text)
-		t.insert(parent, nil, left, right, kindString, content, uint64(utf16Len(content)))
-	}
-	return nil
-}
-
-// TextDelete deletes n UTF-16 units from an index.
-func (t *Txn) TextDelete(root string, index, n int) error { return t.deleteUnits(root, index, n) }
-
-// ArrayDelete deletes n elements from an index.
-func (t *Txn) ArrayDelete(root string, index, n int) error { return t.deleteUnits(root, index, n) }
-
-func (t *Txn) deleteUnits(root string, index, n int) error {
-	d, parent := t.doc, t.doc.root(root)
-	if n < 0 || index < 0 || uint64(index)+uint64(n) > parent.length {
-		return fmt.Errorf("delete from %s: %d units from %d are more than there are (%d)", quote(root), n, index, parent.length)
-	}
-	_, right, err := t.seek(parent, index)
-	if err != nil {
-		return fmt.Errorf("delete from %s: %w", quote(root), err)
+		return s.wrap("delete from", err)
 	}
 	for rest := uint64(n); rest > 0 && right != 0; right = d.at(right).right {
 		it := d.at(right)
@@ -117,57 +189,140 @@ func (t *Txn) deleteUnits(root string, index, n int) error {
 			continue
 		}
 		if rest < it.length {
-			d.cleanStart(id{it.id.client, it.id.clock + rest})
+			d.cleanStart(id{it.client, it.clock + rest})
 		}
-		rest -= d.at(right).length
-		d.delete(t.tx, right)
+		rest -= it.length
+		d.delete(right)
 	}
 	return nil
 }
 
-// ArrayInsert inserts values at an index; see MapSet for which.
-func (t *Txn) ArrayInsert(root string, index int, values ...any) error {
-	parent := t.doc.root(root)
-	left, right, err := t.seek(parent, index)
-	if err != nil {
-		return fmt.Errorf("insert into %s: %w", quote(root), err)
+// Array edits a Y.Array.
+type Array struct{ sequence }
+
+// Array gives a root for edits as a Y.Array.
+func (t *Txn) Array(root string) Array { return Array{sequence{t, t.doc.root(root), root}} }
+
+// ArrayOf gives a nested type, or a root, for edits as a Y.Array.
+func (t *Txn) ArrayOf(s Shared) (Array, error) {
+	index, err := t.index(s)
+	return Array{sequence{t, index, s.label()}}, err
+}
+
+// index gives the number of a type in the store.
+func (t *Txn) index(s Shared) (uint32, error) {
+	d := t.doc
+	switch {
+	case s.doc != d:
+		return 0, errors.New("the type is of another document")
+	case s.typ.item == 0:
+		return d.root(string(s.typ.name)), nil
 	}
-	var content []byte
+	if it := d.at(s.typ.item); it.kind == kindType && !it.deleted && d.types[it.content] == s.typ {
+		return it.content, nil
+	}
+	return 0, errors.New("the type has been deleted")
+}
+
+// Insert inserts values at an index: nil, Undefined, bool, int, float64, BigInt,
+// string, []byte, []any or Object, or a Kind for a new nested type of it.
+func (a Array) Insert(index int, values ...any) error {
+	if err := checkValues(values); err != nil {
+		return a.wrap("insert into", err)
+	}
+	left, right, err := a.seek(index)
+	if err != nil {
+		return a.wrap("insert into", err)
+	}
+	for len(values) > 0 {
+		n := 0
+		var content []byte
+		for n < len(values) && plain(values[n]) {
+			content = appendAny(content, values[n])
+			n++
+		}
+		switch v := values[0].(type) {
+		case []byte:
+			left = a.txn.insert(a.typ, 0, left, right, kindBinary, v, 1)
+			n = 1
+		case Kind:
+			if left, err = a.txn.insertType(a.typ, 0, left, right, v); err != nil {
+				return a.wrap("insert into", err)
+			}
+			n = 1
+		default:
+			left = a.txn.insert(a.typ, 0, left, right, kindAny, content, uint64(n))
+		}
+		right = a.txn.doc.at(left).right
+		values = values[n:]
+	}
+	return nil
+}
+
+// plain tells whether a value stands with others in one item.
+func plain(v any) bool {
+	switch v.(type) {
+	case []byte, Kind:
+		return false
+	}
+	return true
+}
+
+func checkValues(values []any) error {
 	for _, v := range values {
-		if content, err = appendAny(content, v, 0); err != nil {
-			return fmt.Errorf("insert into %s: %w", quote(root), err)
+		if _, ok := v.(Kind); ok {
+			continue
+		}
+		if err := checkValue(v, 0); err != nil {
+			return err
 		}
 	}
-	if len(values) > 0 {
-		t.insert(parent, nil, left, right, kindAny, content, uint64(len(values)))
-	}
 	return nil
 }
 
-// MapSet sets a key to a value: nil, Undefined, bool, int, float64, BigInt,
-// string, []byte, []any or Object.
-func (t *Txn) MapSet(root, key string, value any) error {
+// Map edits a Y.Map, or the attributes of an XML type.
+type Map struct{ at sequence }
+
+// Map gives a root for edits as a Y.Map.
+func (t *Txn) Map(root string) Map { return Map{sequence{t, t.doc.root(root), root}} }
+
+// MapOf gives a nested type, or a root, for edits as a Y.Map.
+func (t *Txn) MapOf(s Shared) (Map, error) {
+	index, err := t.index(s)
+	return Map{sequence{t, index, s.label()}}, err
+}
+
+// Set sets a key to a value; see Array.Insert for which.
+func (m Map) Set(key string, value any) error {
 	if !validText(key) {
-		return fmt.Errorf("set a key of %s: it is not valid UTF-8", quote(root))
+		return m.at.wrap("set a key of", errors.New("it is not valid UTF-8"))
 	}
-	content, err := appendAny(nil, value, 0)
-	if err != nil {
-		return fmt.Errorf("set %s of %s: %w", quote(key), quote(root), err)
+	if err := checkValues([]any{value}); err != nil {
+		return m.at.wrap("set "+quote(key)+" of", err)
 	}
-	kind := uint8(kindAny)
-	if b, ok := value.([]byte); ok {
-		kind, content = kindBinary, slices.Clone(b)
+	t := m.at.txn
+	sub := t.doc.key(key)
+	left := t.doc.types[m.at.typ].keys[sub].last
+	switch v := value.(type) {
+	case []byte:
+		t.insert(m.at.typ, sub, left, 0, kindBinary, v, 1)
+	case Kind:
+		if _, err := t.insertType(m.at.typ, sub, left, 0, v); err != nil {
+			return m.at.wrap("set "+quote(key)+" of", err)
+		}
+	default:
+		t.insert(m.at.typ, sub, left, 0, kindAny, appendAny(nil, value), 1)
 	}
-	parent, sub := t.doc.root(root), t.doc.key(key)
-	t.insert(parent, sub, parent.keys[sub], 0, kind, content, 1)
 	return nil
 }
 
-// MapDelete deletes a key, if it is there.
-func (t *Txn) MapDelete(root, key string) error {
-	parent, sub := t.doc.root(root), t.doc.key(key)
-	if r := parent.keys[sub]; r != 0 {
-		t.doc.delete(t.tx, r)
+// Delete deletes a key, if it is there.
+func (m Map) Delete(key string) error {
+	d := m.at.txn.doc
+	if sub, ok := d.keyIndex[key]; ok {
+		if r := d.types[m.at.typ].keys[sub].last; r != 0 {
+			d.delete(r)
+		}
 	}
 	return nil
 }
