@@ -3,6 +3,7 @@ package ycrdt
 import (
 	"errors"
 	"math"
+	"slices"
 )
 
 // The content of all items is in one append-only arena: text as UTF-8, values as
@@ -50,6 +51,7 @@ func (d *Doc) splitContent(left, right *item, diff uint64) {
 	at, inPair := unitOffset(left.kind, d.bytes(left), diff)
 	if inPair {
 		whole := d.bytes(left)
+		d.tx.torn = append(d.tx.torn, torn{right.id(), string(whole[at : at+4])})
 		d.live -= len(whole)
 		head, tail := whole[:at], whole[at+4:]
 		d.arena = append(d.arena, head...)
@@ -63,6 +65,28 @@ func (d *Doc) splitContent(left, right *item, diff uint64) {
 	right.content += uint32(at)
 	right.size -= uint32(at)
 	left.size = uint32(at)
+}
+
+// torn is a surrogate pair that a split has replaced: its second half, and its
+// bytes.
+type torn struct {
+	second id
+	pair   string
+}
+
+// mend puts back the characters that were split for something that came to
+// nothing, so that both halves are in one item again: peers never split them.
+func (d *Doc) mend() {
+	for _, t := range slices.Backward(d.tx.torn) {
+		it := d.at(d.findRef(t.second))
+		if it.clock >= t.second.clock || it.kind != kindString {
+			continue
+		}
+		whole := d.bytes(it)
+		at, _ := utf16Offset(whole, t.second.clock-1-it.clock)
+		d.live -= len(whole)
+		d.setContent(it, slices.Concat(whole[:at], []byte(t.pair), whole[at+2*len(replacement):]))
+	}
 }
 
 // unitOffset gives the byte offset of a unit in content of a kind, and whether it

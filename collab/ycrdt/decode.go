@@ -77,7 +77,6 @@ type decoder struct {
 	budget  uint64 // structs that the update may still have
 	client  uint64
 	clock   uint64
-	deletes uint64 // end of the last deletion of this client
 }
 
 // maxStructs bounds the structs that an update of that many bytes may have.

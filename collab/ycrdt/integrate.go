@@ -9,6 +9,7 @@ type transaction struct {
 	touched []uint32   // clients that got structs; their state before is client.before
 	deleted []localDel // in the order of deletion; by client and clock after the clean-up
 	split   []id       // places where a merge may be due
+	torn    []torn     // characters that splits have replaced
 	types   []uint32   // formatted types in which something changed, see cleanUpFormats
 }
 
@@ -25,6 +26,9 @@ func (tx *transaction) shrink(keep int) {
 	if cap(tx.split) > keep {
 		tx.split = nil
 	}
+	if cap(tx.torn) > keep {
+		tx.torn = nil
+	}
 	if cap(tx.touched) > keep {
 		tx.touched = nil
 	}
@@ -33,7 +37,7 @@ func (tx *transaction) shrink(keep int) {
 func (d *Doc) begin() {
 	tx := &d.tx
 	tx.number++
-	tx.touched, tx.deleted, tx.split, tx.types = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.types[:0]
+	tx.touched, tx.deleted, tx.split, tx.torn, tx.types = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.torn[:0], tx.types[:0]
 }
 
 // touch notes that a client is about to get structs.

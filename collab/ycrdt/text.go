@@ -26,12 +26,20 @@ func (t Text) Insert(index int, text string) error {
 	if !validText(text) {
 		return t.wrap("insert into", errors.New("the text is not valid UTF-8"))
 	}
+	if err := t.check(index); err != nil || text == "" {
+		return err
+	}
 	left, right, err := t.seek(index)
 	if err != nil {
 		return t.wrap("insert into", err)
 	}
-	if text != "" {
-		t.txn.insert(t.typ, 0, left, right, kindString, []byte(text), uint64(utf16Len([]byte(text))))
+	t.txn.insert(t.typ, 0, left, right, kindString, []byte(text), uint64(utf16Len([]byte(text))))
+	return nil
+}
+
+func (t Text) check(index int) error {
+	if length := t.txn.doc.types[t.typ].length; index < 0 || uint64(index) > length {
+		return t.wrap("insert into", fmt.Errorf("index %d is outside 0 to %d", index, length))
 	}
 	return nil
 }
@@ -41,8 +49,8 @@ func (t Text) InsertWith(index int, text string, formats Object) error {
 	if !validText(text) {
 		return t.wrap("insert into", errors.New("the text is not valid UTF-8"))
 	}
-	if text == "" {
-		return nil
+	if err := t.check(index); err != nil || text == "" {
+		return err
 	}
 	return t.insertFormatted(index, formats, func(p *position) {
 		p.insert(kindString, []byte(text), uint64(utf16Len([]byte(text))), false)

@@ -31,6 +31,7 @@ func (d *Doc) Transact(edit func(*Txn) error) (update []byte, err error) {
 	}
 	done = true
 	d.cleanUp(false)
+	d.mend()
 	if len(d.tx.touched) == 0 && len(d.tx.deleted) == 0 {
 		return nil, nil
 	}
@@ -69,8 +70,11 @@ func (d *Doc) rollBack() {
 		c.hint = 0
 	}
 	d.tx.deleted, d.tx.touched = d.tx.deleted[:0], d.tx.touched[:0]
-	d.tx.split = slices.DeleteFunc(d.tx.split, func(i id) bool { return i.clock >= d.clients[i.client-1].state })
+	gone := func(i id) bool { return i.clock >= d.clients[i.client-1].state }
+	d.tx.split = slices.DeleteFunc(d.tx.split, gone)
+	d.tx.torn = slices.DeleteFunc(d.tx.torn, func(t torn) bool { return gone(t.second) })
 	d.mergeSplits()
+	d.mend()
 }
 
 // unlink takes an item out of its parent.
@@ -178,6 +182,9 @@ func (s sequence) Delete(index, n int) error {
 	d, t := s.txn.doc, s.txn.doc.types[s.typ]
 	if n < 0 || index < 0 || uint64(index)+uint64(n) > t.length {
 		return s.wrap("delete from", fmt.Errorf("%d units from %d are more than there are (%d)", n, index, t.length))
+	}
+	if n == 0 {
+		return nil // without a split where nothing happens
 	}
 	_, right, err := s.seek(index)
 	if err != nil {
