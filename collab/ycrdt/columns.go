@@ -37,7 +37,7 @@ type diffColumn struct {
 
 func (c *diffColumn) next() uint64 {
 	if c.times == 0 {
-		n, _ := c.varint()
+		n, _ := c.varintUpTo(2*maxSafeInteger + 1)
 		c.diff, c.times = n>>1, 1
 		if n&1 != 0 {
 			c.times = c.uint() + 2

@@ -2,6 +2,7 @@ package ycrdt
 
 import (
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -155,6 +156,26 @@ func (dec *decoder) next(b *block) bool {
 	}
 	dec.clock = b.end()
 	return true
+}
+
+// readAll reads all blocks and appends them to blocks, and to groups which of them
+// are of the same client.
+func (dec *decoder) readAll(blocks []block, groups *[]group) []block {
+	for {
+		if dec.structs > roomFor {
+			// As far as the bytes make it likely that there are as many.
+			blocks = slices.Grow(blocks, int(min(dec.structs, 1024+uint64(len(dec.buf))/8)))
+		}
+		at := len(blocks)
+		blocks = append(blocks, block{})
+		if !dec.next(&blocks[at]) {
+			return blocks[:at]
+		}
+		if n := len(*groups); n == 0 || (*groups)[n-1].client != dec.client {
+			*groups = append(*groups, group{client: dec.client, from: at})
+		}
+		(*groups)[len(*groups)-1].to = at + 1
+	}
 }
 
 func (dec *decoder) readBlock(b *block) {

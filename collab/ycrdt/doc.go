@@ -71,6 +71,7 @@ type Doc struct {
 	pendingBytes   int
 	arrivals       int // of groups that wait
 
+	ranges      int    // that deleted found last
 	changes     uint64 // counts the calls that changed something
 	scan, round uint32 // of the conflict scan
 	tx          transaction
@@ -138,25 +139,29 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	return nil
 }
 
-// decode reads an update into d.blocks, d.groups and d.deletes.
+// decode reads an update into d.blocks, d.groups and d.deletes, and makes room for
+// what is in it: growing step by step would take longer than all the rest.
 func (d *Doc) decode(update []byte, v2 bool) error {
 	dec := &d.dec
 	dec.start(update, v2)
 	d.blocks, d.groups, d.deletes = d.blocks[:0], d.groups[:0], d.deletes[:0]
-	for {
-		d.blocks = append(d.blocks, block{})
-		if !dec.next(&d.blocks[len(d.blocks)-1]) {
-			d.blocks = d.blocks[:len(d.blocks)-1]
-			break
-		}
-		if n := len(d.groups); n == 0 || d.groups[n-1].client != dec.client {
-			d.groups = append(d.groups, group{client: dec.client, from: len(d.blocks) - 1})
-		}
-		d.groups[len(d.groups)-1].to = len(d.blocks)
-	}
+	d.blocks = dec.readAll(d.blocks, &d.groups)
 	d.deletes = dec.deleteSet(d.deletes)
-	return dec.err()
+	if err := dec.err(); err != nil {
+		return err
+	}
+	if len(d.blocks) > roomFor {
+		content := 0
+		for i := range d.blocks {
+			content += int(d.blocks[i].body.to - d.blocks[i].body.from)
+		}
+		d.arena = slices.Grow(d.arena, content)
+	}
+	return nil
 }
+
+// roomFor is how many structs are worth making room for beforehand.
+const roomFor = 64
 
 // shrink gives back what an unusually large update needed.
 func (d *Doc) shrink() {

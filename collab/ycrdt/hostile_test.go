@@ -2,17 +2,23 @@ package ycrdt
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"path/filepath"
+	"reflect"
+	"runtime"
 	"testing"
 )
 
 type malformed struct {
-	Inputs []struct {
-		Enc  int    `json:"enc"`
-		Kind string `json:"kind"`
-		Data []byte `json:"data"`
-		Note string `json:"note"`
-	} `json:"inputs"`
+	Inputs []malformedInput `json:"inputs"`
+}
+
+type malformedInput struct {
+	Enc  int    `json:"enc"` // version of the encoding
+	Kind string `json:"kind"`
+	Data []byte `json:"data"`
+	Note string `json:"note"`
 }
 
 func seedDoc(t testing.TB) (*Doc, []byte) {
@@ -31,9 +37,7 @@ func seedDoc(t testing.TB) (*Doc, []byte) {
 // An input that is refused leaves the document as it was; one that is not leaves
 // it sound and usable.
 func TestMalformed(t *testing.T) {
-	var m malformed
-	readGzip(t, filepath.Join(corpus, "malformed.json.gz"), &m)
-	for _, in := range m.Inputs {
+	for _, in := range readMalformed(t) {
 		doc, before := seedDoc(t)
 		err := doc.apply(in.Data, in.Enc == 2)
 		checkStore(t, doc)
@@ -51,44 +55,284 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-func FuzzApplyUpdate(f *testing.F) {
+// An input of a few bytes cannot make much work or take much memory, whatever it
+// announces.
+func TestMalformedCost(t *testing.T) {
+	for _, in := range readMalformed(t) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		doc := New(Options{})
+		_ = doc.apply(in.Data, in.Enc == 2)
+		_, _ = mergeUpdates([][]byte{in.Data, in.Data}, in.Enc == 2)
+		_, _ = convert(in.Data, in.Enc == 2)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+			t.Errorf("%s %s: %d bytes took %d MiB", in.Kind, in.Note, len(in.Data), took>>20)
+		}
+	}
+}
+
+// What a client can do that costs a naive engine time in the square of its size.
+// Each takes a small part of a second here; a test that does not end fails.
+func TestHostileShapes(t *testing.T) {
+	const n = 40000
+	shapes := map[string]func(e *encoder){
+		"one key again and again": func(e *encoder) {
+			for i := range uint64(n) {
+				e.add(1, i, &view{info: kindAny | infoSub, parentIs: parentRoot, name: []byte("m"), sub: []byte("k"), length: 1, body: []byte{anyNull}})
+			}
+		},
+		"two clients who wait for each other": func(e *encoder) {
+			for client := uint64(2); client > 0; client-- {
+				for i := range uint64(n) {
+					v := &view{info: kindString, parentIs: parentRoot, name: []byte("t"), length: 1, body: []byte("x")}
+					if i > 0 || client == 1 {
+						v.info |= infoOrigin
+						v.origin = rawID{3 - client, i - (2 - client)}
+						if client == 1 {
+							v.origin.clock = i
+						}
+					}
+					e.add(client, i, v)
+				}
+			}
+		},
+		"one who waits for a client that never comes, for each of many": func(e *encoder) {
+			for i := range uint64(n) {
+				e.add(n+10-i, 0, &view{info: kindString | infoOrigin, origin: rawID{1, 5}, length: 1, body: []byte("x")})
+			}
+		},
+		"a tower of types": func(e *encoder) {
+			for i := range uint64(n) {
+				v := &view{info: kindType, typeKind: typeMap, parentIs: parentItem, parent: rawID{1, i - 1}, length: 1}
+				if i == 0 {
+					v.parentIs, v.name = parentRoot, []byte("t")
+				} else {
+					v.info |= infoSub
+					v.sub = []byte("k")
+				}
+				e.add(1, i, v)
+			}
+		},
+	}
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			for _, v2 := range []bool{false, true} {
+				e := encoder{v2: v2}
+				shape(&e)
+				e.endStructs()
+				e.deleteSet([]deletion{{1, delRange{0, 1}}})
+				update := e.finish()
+				doc := New(Options{MaxPendingBytes: 64 << 20})
+				for range 2 {
+					if err := doc.apply(update, v2); err != nil {
+						t.Fatal(err)
+					}
+				}
+				checkStore(t, doc)
+				all, err := doc.encodeState(nil, v2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := New(Options{MaxPendingBytes: 64 << 20}).apply(all, v2); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Who fills what waits keeps nobody else from editing.
+func TestPendingLimit(t *testing.T) {
+	doc := New(Options{MaxPendingBytes: 20000})
+	refused := 0
+	for i := range uint64(1000) {
+		var e encoder
+		e.add(2, 10+2*i, &view{info: kindString | infoOrigin, origin: rawID{1, 5}, length: 1, body: []byte("x")})
+		e.endStructs()
+		e.deleteSet(nil)
+		before := encoded(t, doc)
+		if err := doc.ApplyUpdate(e.finish()); errors.Is(err, ErrPendingLimit) {
+			refused++
+			if !bytes.Equal(before, encoded(t, doc)) {
+				t.Fatal("an update that was refused changed the document")
+			}
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused == 0 || doc.pendingBytes > 20000 {
+		t.Fatalf("%d were refused, %d bytes wait", refused, doc.pendingBytes)
+	}
+	writer := New(Options{ClientID: 1})
+	for range 8 {
+		update := transact(t, writer, func(tx *Txn) error { return tx.Text("t").Insert(0, "y") })
+		if err := doc.ApplyUpdate(update); err != nil {
+			t.Fatalf("an edit that waits for nothing: %v", err)
+		}
+	}
+	if got := doc.Text("t"); len(got) != 8 {
+		t.Errorf("text is %q", got)
+	}
+	if structs, _ := doc.Pending(); !structs {
+		t.Error("nothing waits any more")
+	}
+}
+
+func readMalformed(t testing.TB) []malformedInput {
 	var m malformed
-	readGzip(f, filepath.Join(corpus, "malformed.json.gz"), &m)
-	for _, in := range m.Inputs {
-		if in.Enc == 1 && len(in.Data) < 4096 {
+	readGzip(t, filepath.Join(corpus, "malformed.json.gz"), &m)
+	return m.Inputs
+}
+
+func seedMalformed(f *testing.F, enc int) {
+	for _, in := range readMalformed(f) {
+		if in.Enc == enc && len(in.Data) < 4096 {
 			f.Add(in.Data, in.Data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, first, second []byte) {
-		doc, _ := seedDoc(t)
-		for _, update := range [][]byte{first, second} {
-			before, err := doc.EncodeStateAsUpdate(nil)
-			if err != nil {
-				t.Fatal(err)
+}
+
+func FuzzApplyUpdate(f *testing.F) {
+	seedMalformed(f, 1)
+	f.Fuzz(func(t *testing.T, first, second []byte) { fuzzApply(t, false, first, second) })
+}
+
+func FuzzApplyUpdateV2(f *testing.F) {
+	seedMalformed(f, 2)
+	f.Fuzz(func(t *testing.T, first, second []byte) { fuzzApply(t, true, first, second) })
+}
+
+func fuzzApply(t *testing.T, v2 bool, updates ...[]byte) {
+	doc, _ := seedDoc(t)
+	for _, update := range updates {
+		before := encoded(t, doc)
+		if err := doc.apply(update, v2); err != nil {
+			if !bytes.Equal(before, encoded(t, doc)) {
+				t.Fatalf("refused with %v, but the document changed", err)
 			}
-			if err := doc.ApplyUpdate(update); err != nil {
-				if after, _ := doc.EncodeStateAsUpdate(nil); !bytes.Equal(before, after) {
-					t.Fatalf("refused with %v, but the document changed", err)
-				}
-			}
-			checkStore(t, doc)
 		}
-		all, err := doc.EncodeStateAsUpdate(nil)
+		checkStore(t, doc)
+	}
+	for _, version := range []bool{false, true} {
+		all, err := doc.encodeState(nil, version)
 		if err != nil {
 			t.Fatal(err)
 		}
 		again := New(Options{ClientID: 2})
-		if err := again.ApplyUpdate(all); err != nil {
+		if err := again.apply(all, version); err != nil {
 			t.Fatalf("the document's own encoding is refused: %v", err)
 		}
+		checkStore(t, again)
 		if structs, _ := doc.Pending(); structs {
-			return // what waits may contradict itself, and then order decides
+			continue // what waits may contradict itself, and then order decides
 		}
 		for _, root := range doc.Roots() {
 			if got, want := again.Text(root), doc.Text(root); got != want {
 				t.Fatalf("root %q is %q after a round trip, was %q", root, got, want)
 			}
-			doc.Root(root).Elements()
+		}
+	}
+	readAll(doc)
+	if _, err := doc.Transact(func(tx *Txn) error {
+		return errors.Join(tx.Text("text").Insert(0, "x"), tx.Text("text").Format(0, 1, Object{{"b", true}}), tx.Map("m").Set("k", 1))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	checkStore(t, doc)
+}
+
+// readAll reads a document in every way that there is.
+func readAll(doc *Doc) {
+	for _, root := range doc.Roots() {
+		s := doc.Root(root)
+		_ = s.Delta()
+		_ = s.String()
+		_, _ = s.MarshalJSON()
+		for i := 0; i <= s.Len() && i < 8; i++ {
+			if p, err := s.Position(i, i%3-1); err == nil {
+				_, _, _ = doc.Resolve(p)
+			}
+		}
+	}
+}
+
+// Without a document: what is made of updates is an update again.
+func FuzzUpdates(f *testing.F) {
+	for _, in := range readMalformed(f) {
+		if len(in.Data) < 4096 {
+			f.Add(in.Data, in.Data, in.Enc == 2)
+		}
+	}
+	f.Fuzz(func(t *testing.T, first, second []byte, v2 bool) {
+		sv, err := stateVectorOf(first, v2)
+		if _, err2 := parseMeta(first, v2); (err == nil) != (err2 == nil) {
+			t.Fatalf("it has a state vector (%v), but no meta (%v)", err, err2)
+		}
+		if err != nil {
+			return
+		}
+		if other, err := convert(first, v2); err != nil {
+			t.Fatal(err)
+		} else if _, err := convert(other, !v2); err != nil {
+			t.Fatalf("converted, it cannot be read: %v", err)
+		}
+		diff, err := diffUpdate(first, sv, v2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged, err := mergeUpdates([][]byte{first, second, diff}, v2)
+		if err != nil {
+			return // the second is no update
+		}
+		if err := New(Options{}).apply(merged, v2); err != nil && !errors.Is(err, ErrPendingLimit) {
+			t.Fatalf("merged, they cannot be applied: %v", err)
+		}
+	})
+}
+
+// The small decoders: what they take they write again.
+func FuzzSmallDecoders(f *testing.F) {
+	fixed := []string{"\x00", "\x01\x05\x07", "\x00\x05\x07\x01", "\x01\x01t\x40", "\x02\x05\x07", "\x01\x05\x01\x02\x03\x01\x05\x07", `{"a":[1,-0.5e3,"\u00e9\ud800",null],"1":{}}`}
+	for _, s := range fixed {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := DecodeSnapshot(b); err == nil {
+			if again, err := DecodeSnapshot(s.Encode()); err != nil || !bytes.Equal(again.EncodeV2(), s.EncodeV2()) {
+				t.Fatalf("snapshot %x: %v", b, err)
+			}
+		}
+		if s, err := DecodeSnapshotV2(b); err == nil {
+			if again, err := DecodeSnapshotV2(s.EncodeV2()); err != nil || !bytes.Equal(again.Encode(), s.Encode()) {
+				t.Fatalf("snapshot %x: %v", b, err)
+			}
+		}
+		if p, err := DecodePosition(b); err == nil {
+			if again, err := DecodePosition(p.Encode()); err != nil || !reflect.DeepEqual(p, again) {
+				t.Fatalf("position %x: %v", b, err)
+			}
+		}
+		_, _ = DecodeStateVector(b)
+		if json.Valid(b) {
+			v := decodeJSON(b)
+			text := appendJSON(nil, v)
+			if !json.Valid(text) || !bytes.Equal(text, appendJSON(nil, decodeJSON(text))) {
+				t.Fatalf("JSON %q became %q", b, text)
+			}
+		}
+		r := reader{buf: b}
+		if r.walkAny(0); r.err == nil {
+			again := reader{buf: b}
+			v := again.any()
+			value := appendAny(nil, v)
+			third := reader{buf: value}
+			if third.walkAny(0); third.err != nil {
+				t.Fatalf("value %x was written as %x: %v", b, value, third.err)
+			}
+			if !json.Valid(appendJSON(nil, v)) {
+				t.Fatalf("value %x is %s as JSON", b, appendJSON(nil, v))
+			}
 		}
 	})
 }

@@ -1,6 +1,9 @@
 package ycrdt
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // transaction is what one call changed, for the clean-up after it and for the
 // update that tells others.
@@ -80,6 +83,10 @@ func (d *Doc) integrateAll() {
 		d.groups[i].blocks = d.blocks[d.groups[i].from:d.groups[i].to]
 		d.groups[i].buf = d.dec.buf
 		d.ready = append(d.ready, &d.groups[i])
+		if n := d.groups[i].to - d.groups[i].from; n > roomFor {
+			c := &d.clients[d.intern(d.groups[i].client)-1]
+			c.clocks, c.refs = slices.Grow(c.clocks, n), slices.Grow(c.refs, n)
+		}
 	}
 	for len(d.ready) > 0 {
 		g := d.ready[len(d.ready)-1]

@@ -171,20 +171,22 @@ func (r *reader) skip(n int) {
 
 // varint reads a signed integer: the sign is the second bit of the first byte.
 // Negative zero is told apart, because JavaScript does.
-func (r *reader) varint() (n int64, negative bool) {
+func (r *reader) varint() (n int64, negative bool) { return r.varintUpTo(maxSafeInteger) }
+
+func (r *reader) varintUpTo(limit uint64) (n int64, negative bool) {
 	b := r.byte()
 	negative = b&0x40 != 0
 	u := uint64(b & 0x3f)
 	for shift := 6; b >= 0x80; shift += 7 {
-		if shift > 48 {
-			r.fail("a number is larger than 2^53-1")
+		if shift > 55 {
+			r.fail("a number is too large")
 			return 0, false
 		}
 		b = r.byte()
 		u |= uint64(b&0x7f) << shift
 	}
-	if u > maxSafeInteger {
-		r.fail("a number is larger than 2^53-1")
+	if u > limit {
+		r.fail("a number is larger than %d", limit)
 		return 0, false
 	}
 	if negative {

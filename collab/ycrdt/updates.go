@@ -151,18 +151,7 @@ func (m *merger) add(update []byte, v2 bool) error {
 	if cap(m.blocks) == 0 {
 		m.blocks = make([]block, 0, 1024)
 	}
-	for {
-		m.blocks = append(m.blocks, block{})
-		at := len(m.blocks) - 1
-		if !m.dec.next(&m.blocks[at]) {
-			m.blocks = m.blocks[:at]
-			break
-		}
-		if n := len(m.joined); n == 0 || m.joined[n-1].client != m.dec.client {
-			m.joined = append(m.joined, group{client: m.dec.client, from: at})
-		}
-		m.joined[len(m.joined)-1].to = at + 1
-	}
+	m.blocks = m.dec.readAll(m.blocks, &m.joined)
 	m.deletes = m.dec.deleteSet(m.deletes)
 	if err := m.dec.err(); err != nil {
 		return err
@@ -400,8 +389,13 @@ func (b *block) view(v *view, buf []byte) {
 }
 
 // joinClients sorts deletions by client, the highest first, and leaves those of
-// each as they are.
+// each as they are, unless they are out of order: version 2 could not say that.
 func joinClients(set []deletion) []deletion {
 	slices.SortStableFunc(set, func(a, b deletion) int { return cmp.Compare(b.client, a.client) })
+	for i := 1; i < len(set); i++ {
+		if set[i].client == set[i-1].client && set[i].clock < set[i-1].end() {
+			return joinDeletions(set)
+		}
+	}
 	return set
 }
