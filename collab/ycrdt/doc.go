@@ -186,6 +186,7 @@ func (d *Doc) shrink() {
 		d.ready = nil
 	}
 	clear(d.ready[:cap(d.ready)])
+	clear(d.groups[:cap(d.groups)]) // they point into the blocks
 	d.tx.shrink(keep)
 }
 
