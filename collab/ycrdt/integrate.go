@@ -158,7 +158,12 @@ func (d *Doc) integrate(client uint32, b *block, buf []byte, offset uint64) {
 	d.link(it, b, buf)
 	if offset > 0 {
 		it.left = d.cleanEnd(id{client, it.clock - 1})
-		it.setOrigin(d.at(it.left).lastID())
+		left := d.at(it.left)
+		it.setOrigin(left.lastID())
+		if it.parent != 0 {
+			// It is that already, unless a client used the same clocks for two things.
+			it.parent, it.sub = left.parent, left.sub
+		}
 	}
 	if it.parent == 0 {
 		it.makeGC()
