@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"corun/runner"
 	"corun/runner/image"
 	"corun/runner/sandbox"
+	profiles "corun/sandbox-profiles"
 	"corun/store"
 )
 
@@ -40,10 +44,17 @@ func (b boxFlags) image(ctx context.Context, common *common, progress io.Writer)
 	return img, nil
 }
 
-type doctorCmd struct{ boxFlags }
+type doctorCmd struct {
+	boxFlags
+
+	Seccomp string `help:"Print what a seccomp profile allows: default, compile or jvm." placeholder:"PROFILE"`
+}
 
 // Run prints a line for each finding and fails if one of them is fatal.
 func (c *doctorCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) error {
+	if c.Seccomp != "" {
+		return printSeccomp(out, c.Seccomp)
+	}
 	findings := sandbox.Check(ctx)
 	findings = append(findings, c.checkImage(common), checkStore(ctx, common))
 	fatal := 0
@@ -66,6 +77,28 @@ func (c *doctorCmd) Run(ctx context.Context, out io.Writer, common *common, log 
 		return exitStatus(1)
 	}
 	fmt.Fprintln(out, "\nCorun can run programs here.")
+	return nil
+}
+
+// printSeccomp says what a profile does to a program's system calls.
+func printSeccomp(out io.Writer, name string) error {
+	oci, err := fs.ReadFile(profiles.FS, "seccomp/"+name+".json")
+	if err != nil {
+		return fmt.Errorf("there is no seccomp profile %q: use default, compile or jvm", name)
+	}
+	d, err := sandbox.DescribeSeccomp(oci)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Allowed (%d):\n  %s\n\nAmong these, by arguments:\n", len(d.Allowed), strings.Join(d.Allowed, " "))
+	for _, line := range d.Conditions {
+		fmt.Fprintf(out, "  %s\n", line)
+	}
+	fmt.Fprintf(out, "\nRefused (%d):\n", len(d.Refused))
+	for _, call := range slices.Sorted(maps.Keys(d.Refused)) {
+		fmt.Fprintf(out, "  %s: %v\n", call, d.Refused[call])
+	}
+	fmt.Fprintf(out, "\nAll others: %v. Calls of another architecture end the program.\n", d.Otherwise)
 	return nil
 }
 

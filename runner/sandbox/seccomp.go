@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	libseccomp "github.com/seccomp/libseccomp-golang"
@@ -31,9 +33,25 @@ var exporting sync.Mutex
 // are left out: with an allow-list the default then refuses them. A foreign
 // architecture's calls kill the process.
 func CompileSeccomp(oci []byte) ([]byte, error) {
+	native, err := libseccomp.GetNativeArch()
+	if err != nil {
+		return nil, fmt.Errorf("find the architecture: %w", err)
+	}
+	return compileSeccomp(oci, native)
+}
+
+func readSeccomp(oci []byte) (specs.LinuxSeccomp, error) {
 	var profile specs.LinuxSeccomp
 	if err := json.Unmarshal(oci, &profile); err != nil {
-		return nil, fmt.Errorf("read seccomp profile: %w", err)
+		return profile, fmt.Errorf("read seccomp profile: %w", err)
+	}
+	return profile, nil
+}
+
+func compileSeccomp(oci []byte, arch libseccomp.ScmpArch) ([]byte, error) {
+	profile, err := readSeccomp(oci)
+	if err != nil {
+		return nil, err
 	}
 	refusalByArgument := func(s specs.LinuxSyscall) bool {
 		return s.Action != specs.ActAllow && len(s.Args) > 0
@@ -44,7 +62,7 @@ func CompileSeccomp(oci []byte) ([]byte, error) {
 	byArgument.DefaultAction = specs.ActAllow
 	var out []byte
 	for _, p := range []specs.LinuxSeccomp{general, byArgument} {
-		bpf, err := compile(p)
+		bpf, err := compile(p, arch)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +72,7 @@ func CompileSeccomp(oci []byte) ([]byte, error) {
 	return out, nil
 }
 
-func compile(p specs.LinuxSeccomp) ([]byte, error) {
+func compile(p specs.LinuxSeccomp, arch libseccomp.ScmpArch) ([]byte, error) {
 	exporting.Lock()
 	defer exporting.Unlock()
 	fallback, err := action(p.DefaultAction, p.DefaultErrnoRet)
@@ -66,6 +84,9 @@ func compile(p specs.LinuxSeccomp) ([]byte, error) {
 		return nil, fmt.Errorf("make seccomp filter: %w", err)
 	}
 	defer filter.Release()
+	if err := useArch(filter, arch); err != nil {
+		return nil, err
+	}
 	if err := filter.SetBadArchAction(libseccomp.ActKillProcess); err != nil {
 		return nil, fmt.Errorf("kill foreign architectures: %w", err)
 	}
@@ -75,6 +96,21 @@ func compile(p specs.LinuxSeccomp) ([]byte, error) {
 		}
 	}
 	return export(filter)
+}
+
+// useArch makes a filter one for an architecture alone.
+func useArch(filter *libseccomp.ScmpFilter, arch libseccomp.ScmpArch) error {
+	native, err := libseccomp.GetNativeArch()
+	if err != nil {
+		return fmt.Errorf("find the architecture: %w", err)
+	}
+	if arch == native {
+		return nil
+	}
+	if err := errors.Join(filter.AddArch(arch), filter.RemoveArch(native)); err != nil {
+		return fmt.Errorf("make a filter for %s: %w", arch, err)
+	}
+	return nil
 }
 
 func addRule(filter *libseccomp.ScmpFilter, rule specs.LinuxSyscall, fallback libseccomp.ScmpAction) error {
@@ -185,4 +221,65 @@ func splitFilters(compiled []byte) (lengths [filters]int, instructions []byte, e
 		return lengths, nil, fmt.Errorf("the seccomp filters have %d instructions: at most %d are possible", len(instructions)/instructionSize, maxFilter)
 	}
 	return lengths, instructions, nil
+}
+
+// Description says what a seccomp profile does to a program's calls.
+type Description struct {
+	Allowed    []string                 // by name, sorted; conditions may refuse some of them
+	Refused    map[string]syscall.Errno // with what
+	Conditions []string                 // one a line: what arguments decide
+	Otherwise  syscall.Errno            // what all other calls get
+}
+
+// DescribeSeccomp says what a profile in OCI's JSON does on this machine.
+func DescribeSeccomp(oci []byte) (Description, error) {
+	profile, err := readSeccomp(oci)
+	if err != nil {
+		return Description{}, err
+	}
+	errno := func(code *uint) syscall.Errno {
+		if code == nil {
+			return syscall.EPERM
+		}
+		return syscall.Errno(*code)
+	}
+	d := Description{Refused: make(map[string]syscall.Errno), Otherwise: errno(profile.DefaultErrnoRet)}
+	for _, rule := range profile.Syscalls {
+		for _, name := range rule.Names {
+			if _, err := libseccomp.GetSyscallFromName(name); err != nil {
+				continue
+			}
+			switch {
+			case len(rule.Args) > 0:
+				d.Conditions = append(d.Conditions, describeRule(name, rule))
+			case rule.Action == specs.ActAllow:
+				d.Allowed = append(d.Allowed, name)
+			default:
+				d.Refused[name] = errno(rule.ErrnoRet)
+			}
+		}
+	}
+	slices.Sort(d.Allowed)
+	return d, nil
+}
+
+func describeRule(name string, rule specs.LinuxSyscall) string {
+	does := "is allowed"
+	if rule.Action != specs.ActAllow {
+		does = "is refused"
+	}
+	var when []string
+	for _, a := range rule.Args {
+		switch a.Op {
+		case specs.OpMaskedEqual:
+			when = append(when, fmt.Sprintf("argument %d & %#x is %#x", a.Index, a.Value, a.ValueTwo))
+		case specs.OpEqualTo:
+			when = append(when, fmt.Sprintf("argument %d is %#x", a.Index, a.Value))
+		case specs.OpGreaterThan:
+			when = append(when, fmt.Sprintf("argument %d is above %#x", a.Index, a.Value))
+		default:
+			when = append(when, fmt.Sprintf("argument %d %s %#x", a.Index, a.Op, a.Value))
+		}
+	}
+	return fmt.Sprintf("%s %s where %s", name, does, strings.Join(when, " and "))
 }
