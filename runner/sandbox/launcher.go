@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"regexp"
@@ -79,12 +80,13 @@ type Usage struct {
 // Launcher makes boxes. It is safe for concurrent use.
 type Launcher struct {
 	// Static after Open.
-	cfg Config
-	h   hierarchy
+	cfg    Config
+	h      hierarchy
+	remote *remote // nil where this process makes the boxes itself
 
 	mu     sync.Mutex // guards below
 	next   int
-	live   map[string]*Box
+	live   map[string]*custody
 	closed bool
 }
 
@@ -115,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Launcher{cfg: cfg, h: h, live: make(map[string]*Box)}
+	l := &Launcher{cfg: cfg, h: h, live: make(map[string]*custody)}
 	removed, err := l.removeLeftovers()
 	if err != nil {
 		return nil, fmt.Errorf("remove what a former process left behind: %w", err)
@@ -129,6 +131,9 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 // Close refuses further boxes. Those that live are their owners' to destroy;
 // what is left of any is reported.
 func (l *Launcher) Close() error {
+	if l.remote != nil {
+		return l.remote.close()
+	}
 	l.mu.Lock()
 	l.closed = true
 	alive := len(l.live)
@@ -160,6 +165,9 @@ func (l Leftovers) Total() int { return l.Processes + l.Mounts + l.Cgroups }
 // Boxes have no mounts on the host, so that none can be left there: they live in
 // namespaces that end with their last process.
 func (l *Launcher) Leftovers() (Leftovers, error) {
+	if l.remote != nil {
+		return l.remote.leftovers()
+	}
 	// Before the live ones are listed: a box that is made meanwhile is not
 	// counted.
 	found, err := l.h.children(l.cfg.Name)
@@ -212,23 +220,25 @@ func (l *Launcher) removeLeftovers() (int, error) {
 }
 
 // admit gives a new box its name and its uids.
-func (l *Launcher) admit(b *Box) error {
+func (l *Launcher) admit(c *custody) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return ErrClosed
 	}
 	l.next++
-	b.id = "box-" + strconv.Itoa(l.next)
-	b.uid = firstHostUID + (l.next%hostUIDBoxes)*uidsPerBox
-	l.live[b.id] = b
+	c.id = "box-" + strconv.Itoa(l.next)
+	// Launchers of one machine begin at different places.
+	place := (uint64(crc32.ChecksumIEEE([]byte(l.cfg.Name))) + uint64(l.next)) % hostUIDBoxes
+	c.uid = firstHostUID + int(place)*uidsPerBox
+	l.live[c.id] = c
 	return nil
 }
 
-func (l *Launcher) forget(b *Box) {
+func (l *Launcher) forget(c *custody) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.live, b.id)
+	delete(l.live, c.id)
 }
 
 // cloneImage gives a detached, read-only mount of a folder. The box moves it
