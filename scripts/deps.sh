@@ -51,6 +51,11 @@ if ! go_ok; then
 	esac
 fi
 
+# Whom the server becomes once it has opened its port.
+if [ "$what" = run ] && [ "$(id -u)" = 0 ] && ! id corun >/dev/null 2>&1 && command -v useradd >/dev/null 2>&1; then
+	useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin corun
+fi
+
 if [ -z "$missing" ] && [ -z "$backports" ]; then exit 0; fi
 if [ "$(id -u)" != 0 ]; then
 	echo "Corun needs these Debian packages:$missing${backports:+ golang-go (from $backports)}" >&2

@@ -1,5 +1,6 @@
 // Command corun is the whole of Corun: the server, its tools and, re-executed
-// under another name, the first process of every box (package sandbox).
+// under other names, the launcher that makes boxes for a server without root
+// (privilege.go) and the first process of every box (package sandbox).
 package main
 
 import (
@@ -46,6 +47,13 @@ type common struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[0] == launcherName {
+		if err := launcherMain(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, launcherName+":", err)
+			os.Exit(1)
+		}
+		return
+	}
 	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
 	var status exitStatus
 	switch {

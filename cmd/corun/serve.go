@@ -14,6 +14,7 @@ import (
 
 	"corun/collab"
 	"corun/runner"
+	"corun/runner/image"
 	"corun/runner/sandbox"
 	"corun/store"
 	"corun/web"
@@ -36,26 +37,37 @@ type serveCmd struct {
 	Create            string   `help:"Who may make rooms: anyone, or holders of an API token. Default: anyone on loopback, token elsewhere." enum:"anyone,token," default:""`
 	OpenRooms         bool     `help:"Let anybody make and enter a room of any name without a token, as a y-websocket server does. Loopback only."`
 	OpenRoomsAnywhere bool     `help:"Allow --open-rooms on any address."`
+	User              string   `help:"Whom the server becomes when it is started as root." default:"corun" placeholder:"NAME"`
 	AllowOrigin       []string `help:"Origins whose pages may open web sockets besides the server's own." placeholder:"SCHEME://HOST"`
 	TrustProxy        bool     `help:"Take a caller's address from X-Forwarded-For, as the proxy in front writes it."`
 	Durability        string   `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
 }
 
 func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) (err error) {
-	listener, err := net.Listen("tcp", c.addr())
+	in, err := takeInherited()
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
+	}
+	listener, err := c.listen(in)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = listener.Close() }() // closed by Shutdown on the usual way
 	local := isLoopback(listener.Addr())
 	if c.OpenRooms && !local && !c.OpenRoomsAnywhere {
 		return fmt.Errorf("--open-rooms lets anybody in, and %s can be reached from other machines: listen on 127.0.0.1, or add --open-rooms-anywhere if that is what you want", listener.Addr())
 	}
-	admin, err := c.listenAdmin(log)
+	admin, err := c.listenAdmin(in, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = admin.Close() }()
+	switch {
+	case in != nil:
+		common.DataDir = in.DataDir
+	case os.Geteuid() == 0:
+		return c.giveUpRoot(ctx, common, log, listener, admin) // the next stage goes on below
+	}
 
 	// Open in order; close in the opposite one.
 	var closers []func(context.Context) error
@@ -87,8 +99,11 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		log.Warn("runs were active when the server ended; they are lost, their output is kept", "count", lost)
 	}
 
-	name := "corun-" + portOf(listener.Addr())
-	run, stopRunner, err := c.boxFlags.open(ctx, common, log, name, st)
+	launcher, img, err := c.launcher(ctx, in, common, log, "corun-"+portOf(listener.Addr()))
+	if err != nil {
+		return err
+	}
+	run, stopRunner, err := c.boxFlags.start(ctx, log, launcher, img, st)
 	if err != nil {
 		return err
 	}
@@ -142,7 +157,31 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	case err := <-failed:
 		failed <- err // for the closer, which waits for both
 		return fmt.Errorf("serve: %w", err)
+	case <-launcher.Gone():
+		return errors.New("the launcher has ended, so no program can be run: see its words above, and start the server again")
 	}
+}
+
+// listen opens the public listener, unless the first stage has done so.
+func (c *serveCmd) listen(in *inherited) (net.Listener, error) {
+	if in != nil {
+		return inheritListener(in.Public, "public")
+	}
+	l, err := net.Listen("tcp", c.addr())
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// launcher gives who makes boxes, and of which image: the process that the first
+// stage started, or this one.
+func (c *serveCmd) launcher(ctx context.Context, in *inherited, common *common, log *slog.Logger, name string) (*sandbox.Launcher, image.Image, error) {
+	if in == nil {
+		return c.boxFlags.open(ctx, common, log, name)
+	}
+	l, err := sandbox.Connect(os.NewFile(uintptr(in.Launcher), "launcher"), log)
+	return l, in.Image, err
 }
 
 func (c *serveCmd) addr() string {
@@ -157,7 +196,10 @@ func (c *serveCmd) addr() string {
 
 // listenAdmin opens the operations listener. Only a default port that another
 // Corun on this machine has is worth going on without.
-func (c *serveCmd) listenAdmin(log *slog.Logger) (net.Listener, error) {
+func (c *serveCmd) listenAdmin(in *inherited, log *slog.Logger) (net.Listener, error) {
+	if in != nil {
+		return inheritListener(in.Admin, "admin")
+	}
 	l, err := net.Listen("tcp", cmpOr(c.AdminAddr, defaultAdminAddr))
 	if err != nil && c.AdminAddr == "" {
 		l, err = net.Listen("tcp", "127.0.0.1:0")
@@ -205,17 +247,22 @@ type boxFlags struct {
 	Pool  int    `help:"Boxes built ahead. Default: by memory." default:"0" placeholder:"N"`
 }
 
-// open gives a runner whose boxes work, or says what doctor would. The image is
-// built if it is missing.
-func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string, st *store.Store) (_ *runner.Runner, stop func(context.Context) error, err error) {
+// open gives a launcher whose boxes work, and their image, which is built if it is
+// missing; or it says what doctor would.
+func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string) (*sandbox.Launcher, image.Image, error) {
 	launcher, err := sandbox.Open(ctx, sandbox.Config{Name: name, ScratchDir: common.DataDir, Log: log})
 	if err != nil {
-		return nil, nil, fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%w", err)
+		return nil, image.Image{}, fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%w", err)
 	}
 	img, err := b.image(ctx, common, os.Stderr)
 	if err != nil {
-		return nil, nil, errors.Join(err, launcher.Close())
+		return nil, image.Image{}, errors.Join(err, launcher.Close())
 	}
+	return launcher, img, nil
+}
+
+// start gives a runner. Its stop closes the launcher, too.
+func (b boxFlags) start(ctx context.Context, log *slog.Logger, launcher *sandbox.Launcher, img image.Image, st *store.Store) (_ *runner.Runner, stop func(context.Context) error, err error) {
 	run, err := runner.Open(ctx, runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: b.Pool, Log: log})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start runner: %w", err), launcher.Close())

@@ -160,7 +160,11 @@ func (c *execCmd) Run(ctx context.Context, out io.Writer, common *common, log *s
 	if err := common.makeDataDir(); err != nil {
 		return err
 	}
-	run, stop, err := c.boxFlags.open(ctx, common, log, fmt.Sprintf("corun-exec-%d", os.Getpid()), nil)
+	launcher, img, err := c.boxFlags.open(ctx, common, log, fmt.Sprintf("corun-exec-%d", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	run, stop, err := c.boxFlags.start(ctx, log, launcher, img, nil)
 	if err != nil {
 		return err
 	}

@@ -390,6 +390,11 @@ func (r *remote) close() error {
 	if errors.Is(err, ErrLauncherGone) {
 		err = nil
 	}
+	select {
+	case <-r.over:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("the launcher does not end: %w", ctx.Err()))
+	}
 	return errors.Join(err, r.wire.file.Close())
 }
 
@@ -401,6 +406,7 @@ func Serve(ctx context.Context, socket *os.File, cfg Config, images []string) er
 	if err != nil {
 		return err
 	}
+	defer w.file.Close() // nothing is buffered
 	unlock, err := takeName(ctx, cfg.Name)
 	if err != nil {
 		return err

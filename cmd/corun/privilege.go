@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"corun/runner/image"
+	"corun/runner/sandbox"
+)
+
+// A server that is started as root does not stay root. It opens its listeners,
+// gets the image ready, starts a launcher (this binary under another name, which
+// keeps root, faces no network and does nothing but make boxes) and then executes
+// itself again as a user without privileges, in the same process, so that nothing
+// of root's is left in its memory. See sandbox.Serve for what it may ask of the
+// launcher.
+
+const (
+	// launcherName is what the launcher is called, and how it knows what it is.
+	launcherName = "corun-launcher"
+	// inheritedEnv tells the second stage what the first has prepared.
+	inheritedEnv = "CORUN_INHERITED"
+	// spareID is the user and group of a server where no user of the wanted name
+	// exists: an id that distributions give to nobody.
+	spareID = 64_077
+)
+
+// inherited is what the first stage leaves to the second. Numbers are of
+// descriptors.
+type inherited struct {
+	Public, Admin, Launcher int
+	DataDir                 string // as the second stage sees it
+	Image                   image.Image
+}
+
+// takeInherited gives what a first stage has left, or nil.
+func takeInherited() (*inherited, error) {
+	text, ok := os.LookupEnv(inheritedEnv)
+	if !ok {
+		return nil, nil
+	}
+	if err := os.Unsetenv(inheritedEnv); err != nil {
+		return nil, fmt.Errorf("forget %s: %w", inheritedEnv, err)
+	}
+	var in inherited
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return nil, fmt.Errorf("read %s: %w", inheritedEnv, err)
+	}
+	return &in, nil
+}
+
+// listener makes a listener of an inherited descriptor.
+func inheritListener(fd int, what string) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), what)
+	defer f.Close() // the listener has a copy
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("take over the %s listener: %w", what, err)
+	}
+	return l, nil
+}
+
+// account is whom a server becomes.
+type account struct{ uid, gid int }
+
+func lookUp(name string, log *slog.Logger) (account, error) {
+	u, err := user.Lookup(name)
+	var unknown user.UnknownUserError
+	if errors.As(err, &unknown) {
+		log.Warn("there is no such user; the server gets an id that nobody has", "user", name, "uid", spareID,
+			"mend", "useradd --system --no-create-home --shell /usr/sbin/nologin "+name)
+		return account{spareID, spareID}, nil
+	}
+	if err != nil {
+		return account{}, fmt.Errorf("look up the user %s: %w", name, err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return account{}, fmt.Errorf("look up the user %s: %w", name, err)
+	}
+	if uid == 0 {
+		return account{}, fmt.Errorf("the user %s is root: name one without privileges", name)
+	}
+	return account{uid, gid}, nil
+}
+
+// giveUpRoot starts the launcher and executes this program again without root. It
+// returns only if that fails.
+func (c *serveCmd) giveUpRoot(ctx context.Context, common *common, log *slog.Logger, public, admin net.Listener) error {
+	for _, f := range sandbox.Check(ctx) {
+		if !f.OK && f.Fatal {
+			return fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%s: %s; mend: %s", f.Name, f.Detail, f.Mend)
+		}
+	}
+	who, err := lookUp(c.User, log)
+	if err != nil {
+		return err
+	}
+	if err := common.makeDataDir(); err != nil {
+		return err
+	}
+	img, err := c.boxFlags.image(ctx, common, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if err := who.own(common.DataDir, common.imageDir()); err != nil {
+		return err
+	}
+	socket, err := startLauncher(launcherConfig{Name: "corun-" + portOf(public.Addr()), Images: []string{img.Rootfs, img.Usr}, LogFormat: common.LogFormat, LogLevel: common.LogLevel})
+	if err != nil {
+		return err
+	}
+	in := inherited{Image: img}
+	for _, pass := range []struct {
+		to   *int
+		from interface{ File() (*os.File, error) }
+	}{{&in.Public, public.(*net.TCPListener)}, {&in.Admin, admin.(*net.TCPListener)}} {
+		f, err := pass.from.File()
+		if err != nil {
+			return fmt.Errorf("pass a listener on: %w", err)
+		}
+		if *pass.to, err = keepOnExec(f); err != nil {
+			return err
+		}
+	}
+	if in.Launcher, err = keepOnExec(socket); err != nil {
+		return err
+	}
+	return fmt.Errorf("give up root: %w", who.execute(common.DataDir, in))
+}
+
+// keepOnExec gives a copy of a descriptor that goes with an exec.
+func keepOnExec(f *os.File) (int, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, 3)
+	if err != nil {
+		return 0, fmt.Errorf("pass a descriptor on: %w", err)
+	}
+	return fd, nil
+}
+
+// own gives the account what is in the data directory, but for images, which stay
+// root's.
+func (a account) own(dataDir, imageDir string) error {
+	return filepath.WalkDir(dataDir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("hand over the data directory: %w", err)
+		}
+		if path == imageDir {
+			return fs.SkipDir
+		}
+		if err := os.Lchown(path, a.uid, a.gid); err != nil {
+			return fmt.Errorf("hand over the data directory: %w", err)
+		}
+		return nil
+	})
+}
+
+// place is where the data directory is mounted where its own path leads through
+// directories that only root may enter, such as root's home. Nobody else sees the
+// mount.
+const place = "/mnt"
+
+// execute executes this program again, as the account, without capabilities, for
+// good. All is done on one thread, which the exec makes the only one: there is no
+// moment when some threads have privileges and others do not.
+func (a account) execute(dataDir string, in inherited) error {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("enter a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	var err error
+	if in.DataDir, err = filepath.Abs(dataDir); err != nil {
+		return err
+	}
+	if !a.reaches(in.DataDir) {
+		if err := unix.Mount(in.DataDir, place, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount the data directory for the server: %w", err)
+		}
+		in.DataDir = place
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	exe, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open this program: %w", err)
+	}
+	if err := a.become(); err != nil {
+		return err
+	}
+	env := append(os.Environ(), inheritedEnv+"="+string(text))
+	return execveat(exe, os.Args, env)
+}
+
+// reaches tells whether the account may enter all directories on a path.
+func (a account) reaches(path string) bool {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil {
+			return false
+		}
+		allowed := st.Mode&0o001 != 0
+		if int(st.Uid) == a.uid {
+			allowed = st.Mode&0o100 != 0
+		} else if int(st.Gid) == a.gid {
+			allowed = st.Mode&0o010 != 0
+		}
+		if !allowed {
+			return false
+		}
+		if dir == "/" {
+			return true
+		}
+	}
+}
+
+// become gives up all privileges of this thread, for good.
+func (a account) become() error {
+	for capability := uintptr(0); capability <= 63; capability++ {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+			if errors.Is(err, unix.EINVAL) {
+				break // past the last that this kernel knows
+			}
+			return fmt.Errorf("drop the bounding set: %w", err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	// Of this thread alone: the functions of the standard library change all.
+	group, id := uintptr(a.gid), uintptr(a.uid)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("drop groups: %w", errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, group, group, group); errno != 0 {
+		return fmt.Errorf("become group %d: %w", a.gid, errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, id, id, id); errno != 0 {
+		return fmt.Errorf("become user %d: %w", a.uid, errno)
+	}
+	return nil
+}
+
+// execveat executes an open file, to which the path may lead through directories
+// that the new user may not enter.
+func execveat(fd int, args, env []string) error {
+	argv, err := syscall.SlicePtrFromStrings(args)
+	if err != nil {
+		return err
+	}
+	envp, err := syscall.SlicePtrFromStrings(env)
+	if err != nil {
+		return err
+	}
+	empty := [1]byte{}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(&empty[0])),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), unix.AT_EMPTY_PATH, 0)
+	return fmt.Errorf("execute this program again: %w", errno)
+}
+
+// launcherConfig is the launcher's only argument.
+type launcherConfig struct {
+	Name                string
+	Images              []string
+	LogFormat, LogLevel string
+}
+
+// startLauncher gives the asker's end of its socket. The launcher ends with that.
+func startLauncher(cfg launcherConfig) (*os.File, error) {
+	inside, asker, err := sandbox.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer inside.Close()
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{launcherName, string(text)}, Dir: "/", Env: []string{},
+		Stderr: os.Stderr, ExtraFiles: []*os.File{inside},
+		// Ctrl+C in a terminal is for the server: boxes must live until it has ended.
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the launcher: %w", err), asker.Close())
+	}
+	return asker, cmd.Process.Release()
+}
+
+// launcherMain is what the launcher does.
+func launcherMain(argument string) error {
+	var cfg launcherConfig
+	if err := json.Unmarshal([]byte(argument), &cfg); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	log := newLogger(os.Stderr, common{LogFormat: cfg.LogFormat, LogLevel: cfg.LogLevel})
+	// It ends when the server does, and not before.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{Name: cfg.Name, Log: log}, cfg.Images)
+}
