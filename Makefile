@@ -78,15 +78,21 @@ lint-all: ## golangci-lint too (slow to install the first time)
 
 FUZZTIME ?= 60s
 fuzz: ## fuzz every decoder, FUZZTIME each
-	go test -run '^$$' -fuzz FuzzApplyUpdate -fuzztime $(FUZZTIME) ./collab/ycrdt
+	for target in FuzzApplyUpdate FuzzUpdates FuzzSmallDecoders; do \
+		go test -run '^$$' -fuzz ^$$target$$ -fuzztime $(FUZZTIME) ./collab/ycrdt || exit 1; done
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collab/yproto
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./collab
 
-bench: ## group commit, boxes, first output of a run
+bench: bench/engine/node_modules/.package-lock.json ## group commit, boxes, first output of a run; documents beside yjs and Yrs
 	go test -run '^$$' -bench . ./store ./runner/sandbox ./runner
+	go run ./bench/engine
+
+bench/engine/node_modules/.package-lock.json: bench/engine/package-lock.json
+	cd bench/engine && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
 
 clean: ## remove what was built, but no data
-	rm -rf bin web/dist/assets web/dist/index.html web/app/node_modules test/node_modules $(TEST_DIR)
+	rm -rf bin web/dist/assets web/dist/index.html web/app/node_modules test/node_modules bench/engine/node_modules $(TEST_DIR)
 
 deps-build:
 	@scripts/deps.sh build

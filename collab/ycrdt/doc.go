@@ -250,7 +250,7 @@ func (d *Doc) encodeState(stateVector []byte, v2 bool) ([]byte, error) {
 			return nil, fmt.Errorf("state vector: %w", err)
 		}
 	}
-	state := d.encodeFrom(func(c uint32) uint64 { return have[d.clients[c-1].id] }, d.deleted(), v2)
+	state := d.encodeFrom(func(c uint32) uint64 { return have[d.clients[c-1].id] }, nil, v2)
 	if len(d.waiting) == 0 && len(d.pendingDeletes) == 0 {
 		return state, nil
 	}

@@ -185,22 +185,13 @@ func readMalformed(t testing.TB) []malformedInput {
 	return m.Inputs
 }
 
-func seedMalformed(f *testing.F, enc int) {
+func FuzzApplyUpdate(f *testing.F) {
 	for _, in := range readMalformed(f) {
-		if in.Enc == enc && len(in.Data) < 4096 {
-			f.Add(in.Data, in.Data)
+		if len(in.Data) < 4096 {
+			f.Add(in.Data, in.Data, in.Enc == 2)
 		}
 	}
-}
-
-func FuzzApplyUpdate(f *testing.F) {
-	seedMalformed(f, 1)
-	f.Fuzz(func(t *testing.T, first, second []byte) { fuzzApply(t, false, first, second) })
-}
-
-func FuzzApplyUpdateV2(f *testing.F) {
-	seedMalformed(f, 2)
-	f.Fuzz(func(t *testing.T, first, second []byte) { fuzzApply(t, true, first, second) })
+	f.Fuzz(func(t *testing.T, first, second []byte, v2 bool) { fuzzApply(t, v2, first, second) })
 }
 
 func fuzzApply(t *testing.T, v2 bool, updates ...[]byte) {
