@@ -129,7 +129,7 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	pendingBytes, arrivals, pendingDeletes := d.pendingBytes, d.arrivals, len(d.pendingDeletes)
 	d.integrateAll()
 	d.applyDeletes()
-	news := len(d.tx.touched) > 0 || len(d.tx.deleted) > 0 || d.pendingBytes != pendingBytes ||
+	news := len(d.tx.touched) > 0 || len(d.tx.deleted) > 0 || len(d.tx.torn) > 0 || d.pendingBytes != pendingBytes ||
 		d.arrivals != arrivals || len(d.pendingDeletes) != pendingDeletes
 	d.cleanUp(true)
 	if news {

@@ -115,9 +115,23 @@ func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
 		}
 		if state := d.stateOf(g.client); b.end() > state {
 			d.integrate(d.intern(g.client), b, g.buf, state-b.clock)
+		} else {
+			d.splitAround(b)
 		}
 	}
 	return rawID{}, false
+}
+
+// splitAround splits what stands at the origins of a block that is there already,
+// as yjs does. It is joined again in the end, but if it was within a surrogate pair
+// then both halves are U+FFFD from now on: here, too, as at all other peers.
+func (d *Doc) splitAround(b *block) {
+	if b.info&infoOrigin != 0 && b.origin.clock < d.stateOf(b.origin.client) {
+		d.cleanEnd(id{d.intern(b.origin.client), b.origin.clock})
+	}
+	if b.info&infoRightOrigin != 0 && b.rightOrigin.clock < d.stateOf(b.rightOrigin.client) {
+		d.cleanStart(id{d.intern(b.rightOrigin.client), b.rightOrigin.clock})
+	}
 }
 
 // missing gives the first thing that a block builds on and that is beyond the

@@ -1,6 +1,7 @@
 package ycrdt
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,7 +180,8 @@ func (s Shared) Get(key string) (any, bool) {
 	return values[len(values)-1], true
 }
 
-// Keys gives a map's keys, or an XML type's attributes, sorted.
+// Keys gives a map's keys, or an XML type's attributes, sorted by UTF-16 units as
+// JavaScript sorts.
 func (s Shared) Keys() []string {
 	var keys []string
 	for sub, e := range s.typ.keys {
@@ -187,8 +189,30 @@ func (s Shared) Keys() []string {
 			keys = append(keys, string(s.doc.keys[sub]))
 		}
 	}
-	slices.Sort(keys)
+	slices.SortFunc(keys, compareUTF16)
 	return keys
+}
+
+// compareUTF16 orders strings as JavaScript does, by their UTF-16 units: those of a
+// surrogate pair come before U+E000 to U+FFFF.
+func compareUTF16(a, b string) int {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	if i == len(a) || i == len(b) {
+		return cmp.Compare(len(a), len(b))
+	}
+	// Of bytes that differ first in UTF-8, only a character beyond the first plane
+	// (from 0xf0) against one of the upper end of the first is in another order.
+	x, y := a[i], b[i]
+	if x >= 0xf0 && y >= 0xee && y < 0xf0 {
+		return -1
+	}
+	if y >= 0xf0 && x >= 0xee && x < 0xf0 {
+		return 1
+	}
+	return cmp.Compare(x, y)
 }
 
 // values appends what an item holds.
@@ -289,8 +313,8 @@ func (s Shared) writeXML(b *strings.Builder) {
 		b.WriteString(s.Text())
 	case KindXMLText:
 		s.writeXMLText(b)
-	case KindXMLHook, KindMap:
-		b.WriteString("[object Object]") // what JavaScript makes of a Y.Map
+	case KindXMLHook, KindMap, KindArray:
+		b.WriteString("[object Object]") // what JavaScript makes of these
 	case KindXMLElement:
 		name := strings.ToLower(s.Name())
 		b.WriteString("<" + name)
@@ -321,7 +345,7 @@ func (s Shared) writeChildren(b *strings.Builder) {
 func (s Shared) writeXMLText(b *strings.Builder) {
 	for _, insert := range s.Delta() {
 		formats := slices.Clone(insert.Attributes)
-		slices.SortFunc(formats, func(x, y Member) int { return strings.Compare(x.Key, y.Key) })
+		slices.SortFunc(formats, func(x, y Member) int { return compareUTF16(x.Key, y.Key) })
 		for _, f := range formats {
 			b.WriteString("<" + f.Key)
 			for _, m := range jsMembers(f.Value) {
@@ -357,7 +381,7 @@ func jsMembers(v any) Object {
 			add(float64(c))
 		}
 	}
-	slices.SortFunc(o, func(x, y Member) int { return strings.Compare(x.Key, y.Key) })
+	slices.SortFunc(o, func(x, y Member) int { return compareUTF16(x.Key, y.Key) })
 	return o
 }
 

@@ -219,10 +219,7 @@ func (b *block) cut(units uint64, client uint64, buf []byte) []byte {
 type cursor struct {
 	groups []group // the first is where it is
 	at     int     // of the block in it
-	// Of those at the same place the one that was moved last comes first, and
-	// those that were never moved in their order: as a stable sort by place after
-	// each move has it.
-	rank int
+	rank   int     // of cursors: what comes first of those at the same place
 }
 
 func (c *cursor) curr() *block {
@@ -253,20 +250,72 @@ func (c *cursor) settle() *block {
 
 func (c *cursor) client() uint64 { return c.groups[0].client }
 
-// cursors is a heap: the highest client first, and then the lowest clock.
+// before compares two places: the highest client comes first, and then the lowest
+// clock.
+func (c *cursor) before(o *cursor) int {
+	return cmp.Or(cmp.Compare(o.client(), c.client()), cmp.Compare(c.curr().clock, o.curr().clock))
+}
+
+// cursors is a heap. Of those at the same place the one that was moved last comes
+// first, and those that were never moved in their order: as a stable sort after each
+// move has it, which is what yjs does.
 type cursors []*cursor
 
 func (c cursors) Len() int      { return len(c) }
 func (c cursors) Swap(i, j int) { c[i], c[j] = c[j], c[i] }
 func (c cursors) Less(i, j int) bool {
-	a, b := c[i], c[j]
-	return cmp.Or(cmp.Compare(b.client(), a.client()), cmp.Compare(a.curr().clock, b.curr().clock), cmp.Compare(a.rank, b.rank)) < 0
+	return cmp.Or(c[i].before(c[j]), cmp.Compare(c[i].rank, c[j].rank)) < 0
 }
 func (c *cursors) Push(x any) { *c = append(*c, x.(*cursor)) }
 func (c *cursors) Pop() any {
 	last := (*c)[len(*c)-1]
 	*c = (*c)[:len(*c)-1]
 	return last
+}
+
+// fewSources are sorted as JavaScript does it instead: where two updates have the
+// same struct, collected in one of them and whole in the other, yjs's comparison
+// says of either that it comes first, so that the way of sorting decides which of
+// them is written. With more sources V8 merges runs; then it is the one that the
+// heap has first.
+const fewSources = 64
+
+// sortAsV8 sorts cursors as V8 sorts so few: by binary insertion, after the run
+// that there is (v8/third_party/v8/builtins/array-sort.tq).
+func sortAsV8(c []*cursor) {
+	if len(c) < 2 {
+		return
+	}
+	compare := func(a, b *cursor) int {
+		if order := a.before(b); order != 0 || (a.curr().info == kindGC) == (b.curr().info == kindGC) {
+			return order
+		}
+		return -1
+	}
+	run := 2
+	if descending := compare(c[1], c[0]) < 0; descending {
+		for run < len(c) && compare(c[run], c[run-1]) < 0 {
+			run++
+		}
+		slices.Reverse(c[:run])
+	} else {
+		for run < len(c) && compare(c[run], c[run-1]) >= 0 {
+			run++
+		}
+	}
+	for ; run < len(c); run++ {
+		pivot, left, right := c[run], 0, run
+		for left < right {
+			mid := left + (right-left)/2
+			if compare(pivot, c[mid]) < 0 {
+				right = mid
+			} else {
+				left = mid + 1
+			}
+		}
+		copy(c[left+1:run+1], c[left:run])
+		c[left] = pivot
+	}
 }
 
 // written is a struct that is about to be written.
@@ -294,13 +343,21 @@ func (m *merger) mergeStructs(e *encoder) {
 			todo = append(todo, &all[i])
 		}
 	}
-	heap.Init(&todo)
 	var last written // what comes next is held against it
-	begun, moves := false, 0
-	for len(todo) > 0 {
+	begun := false
+	if len(todo) < fewSources {
+		for len(todo) > 0 {
+			sortAsV8(todo)
+			begun = m.mergeNext(e, todo[0], &last, begun)
+			if todo[0].curr() == nil {
+				todo = todo[1:]
+			}
+		}
+	}
+	heap.Init(&todo)
+	for moves := 1; len(todo) > 0; moves++ {
 		c := todo[0]
-		moves--
-		c.rank = moves
+		c.rank = -moves
 		begun = m.mergeNext(e, c, &last, begun)
 		if c.curr() == nil {
 			heap.Pop(&todo)
