@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image test test-go test-page test-e2e lint lint-all bench fuzz clean deps-build deps-run deps-test
+.PHONY: help run build page image test test-go test-engine test-page test-e2e lint lint-all bench fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,10 +45,16 @@ web/app/node_modules/.package-lock.json: web/app/package-lock.json
 image: build ## build the default image into the data directory, once
 	bin/corun image build --data-dir $(DATA)
 
-test: deps-test lint test-go test-page test-e2e ## install what the tests need and run them all
+test: deps-test lint test-go test-engine test-page test-e2e ## install what the tests need and run them all
 
 test-go: $(TEST_DIR)/image.ok ## Go tests with the race detector
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -race -timeout 20m ./...
+
+# The same histories every time, so that a failure is the change's; fuzz-yjs makes
+# new ones.
+test-engine: test/node_modules/.package-lock.json ## the document engine against yjs, in 1,500 random histories
+	go build -o $(TEST_DIR)/peer ./test/peer
+	cd test && node fuzz/fuzz.mjs --peer $(TEST_DIR)/peer --histories 1500 --seed 1 --out $(TEST_DIR)/histories
 
 test-page: web/app/node_modules/.package-lock.json ## types and unit tests of the page
 	cd web/app && npm run --silent check && npm run --silent test
@@ -82,6 +88,10 @@ fuzz: ## fuzz every decoder, FUZZTIME each
 		go test -run '^$$' -fuzz ^$$target$$ -fuzztime $(FUZZTIME) ./collab/ycrdt || exit 1; done
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collab/yproto
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./collab
+
+fuzz-yjs: test/node_modules/.package-lock.json ## the document engine against yjs, without end
+	go build -o $(TEST_DIR)/peer ./test/peer
+	cd test && node fuzz/fuzz.mjs --peer $(TEST_DIR)/peer --jobs $$(nproc) --out $(TEST_DIR)/histories
 
 bench: bench/engine/node_modules/.package-lock.json ## group commit, boxes, first output of a run; documents beside yjs and Yrs
 	go test -run '^$$' -bench . ./store ./runner/sandbox ./runner
