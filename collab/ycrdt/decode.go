@@ -171,7 +171,8 @@ func (dec *decoder) readAll(blocks []block, groups *[]group) []block {
 		if !dec.next(&blocks[at]) {
 			return blocks[:at]
 		}
-		if n := len(*groups); n == 0 || (*groups)[n-1].client != dec.client {
+		// A client may come in stretches that do not follow each other.
+		if n := len(*groups); n == 0 || (*groups)[n-1].client != dec.client || at > 0 && blocks[at-1].end() != blocks[at].clock {
 			*groups = append(*groups, group{client: dec.client, from: at})
 		}
 		(*groups)[len(*groups)-1].to = at + 1

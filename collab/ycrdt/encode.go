@@ -9,7 +9,8 @@ type encoder struct {
 	groups  []byte // of add: the clients that are finished
 	clients int
 	client  uint64
-	structs int // of this client, so far
+	clock   uint64 // where its last struct ended
+	structs int    // of this client, so far
 
 	keyClock, leftClock, rightClock diffEncoder
 	clientIDs, typeKinds, lengths   uintEncoder
@@ -40,16 +41,17 @@ func (e *encoder) begin(client, clock uint64) {
 	e.rest = appendUint(e.rest, clock)
 }
 
-// add writes a struct, which goes on where the last one ended unless it begins
-// another client.
+// add writes a struct. One that does not go on where the last one ended begins
+// another stretch, of the same client or another.
 func (e *encoder) add(client, clock uint64, v *view) {
-	if e.structs == 0 || client != e.client {
+	if e.structs == 0 || client != e.client || clock != e.clock {
 		e.endClient()
 		e.client = client
 		e.clients++
 		e.begin(client, clock)
 	}
 	e.structs++
+	e.clock = clock + v.length
 	e.write(v)
 }
 

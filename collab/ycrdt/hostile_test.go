@@ -142,6 +142,31 @@ func TestHostileShapes(t *testing.T) {
 	}
 }
 
+// Two stretches of one client in an update, the later one first: both are read.
+func TestStretchesOfAClient(t *testing.T) {
+	writer := New(Options{ClientID: 7})
+	first := transact(t, writer, func(tx *Txn) error { return tx.Text("t").Insert(0, "abc") })
+	second := transact(t, writer, func(tx *Txn) error { return tx.Text("t").Insert(3, "def") })
+	// Each is one group, and no deletions.
+	both := append([]byte{2}, second[1:len(second)-1]...)
+	both = append(both, first[1:]...)
+	doc := New(Options{})
+	if err := doc.ApplyUpdate(both); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Text("t"); got != "abcdef" {
+		t.Errorf("text is %q", got)
+	}
+	v2, err := ConvertUpdateV1ToV2(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := New(Options{})
+	if err := again.ApplyUpdateV2(v2); err != nil || again.Text("t") != "abcdef" {
+		t.Errorf("converted: %q %v", again.Text("t"), err)
+	}
+}
+
 // Who fills what waits keeps nobody else from editing.
 func TestPendingLimit(t *testing.T) {
 	doc := New(Options{MaxPendingBytes: 20000})
