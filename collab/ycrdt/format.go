@@ -12,8 +12,10 @@ type mark struct {
 	from  ref
 }
 
-// marks are the formats at a place in a text.
-type marks []struct {
+// marks are the formats at a place in a text, in the order of their beginning.
+type marks []keyedMark
+
+type keyedMark struct {
 	key string
 	mark
 }
@@ -29,12 +31,7 @@ func (m marks) get(key string) (mark, bool) {
 
 // set gives a key a value; null takes it away.
 func (m *marks) set(key string, v mark) {
-	i := slices.IndexFunc(*m, func(x struct {
-		key string
-		mark
-	}) bool {
-		return x.key == key
-	})
+	i := slices.IndexFunc(*m, func(x keyedMark) bool { return x.key == key })
 	switch {
 	case v.value == nil && i >= 0:
 		*m = slices.Delete(*m, i, i+1)
@@ -42,10 +39,7 @@ func (m *marks) set(key string, v mark) {
 	case i >= 0:
 		(*m)[i].mark = v
 	default:
-		*m = append(*m, struct {
-			key string
-			mark
-		}{key, v})
+		*m = append(*m, keyedMark{key, v})
 	}
 }
 
