@@ -17,7 +17,7 @@ const maxArena = math.MaxUint32 / 2
 
 // bytes gives an item's content. It is valid until the document changes.
 func (d *Doc) bytes(it *item) []byte {
-	if it.kind == kindType {
+	if it.kind == kindType || it.size == 0 { // an empty one is nowhere
 		return nil
 	}
 	return d.arena[it.content : it.content+it.size : it.content+it.size]

@@ -346,6 +346,20 @@ func TestArenaIsSwept(t *testing.T) {
 	}
 }
 
+// What is empty is nowhere, also when everything around it has moved.
+func TestEmptyContentIsSwept(t *testing.T) {
+	doc := New(Options{})
+	transact(t, doc, func(tx *Txn) error { return tx.Array("a").Insert(0, make([]byte, 20000), []byte{}, "x") })
+	transact(t, doc, func(tx *Txn) error { return tx.Array("a").Delete(0, 1) })
+	if len(doc.arena) > 100 {
+		t.Fatalf("%d bytes were not swept", len(doc.arena))
+	}
+	peer := follow(t, doc)
+	if list := peer.Array("a"); len(list) != 2 || len(list[0].([]byte)) != 0 || list[1] != "x" {
+		t.Errorf("array is %v", list)
+	}
+}
+
 // A keystroke in a document of some size allocates nothing in the end.
 func TestKeystrokeAllocations(t *testing.T) {
 	writer := New(Options{ClientID: 9})
