@@ -275,7 +275,7 @@ func (h *Hub) FilesAtSeq(ctx context.Context, id string, seq int64) ([]File, []b
 }
 
 func replay(updates [][]byte) ([]File, []byte, error) {
-	doc := ycrdt.New(ycrdt.Options{})
+	doc := ycrdt.New(ycrdt.Options{MaxWork: -1})
 	for i, u := range updates {
 		if err := doc.ApplyUpdate(u); err != nil {
 			return nil, nil, fmt.Errorf("replay update %d: %w", i+1, err)

@@ -263,7 +263,7 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	}
 	before := r.doc.Changes()
 	if err := r.doc.ApplyUpdate(m.Payload); err != nil {
-		if errors.Is(err, ycrdt.ErrPendingLimit) {
+		if errors.Is(err, ycrdt.ErrPendingLimit) || errors.Is(err, ycrdt.ErrTooCostly) || errors.Is(err, ycrdt.ErrTooLarge) {
 			c.send(yproto.AppendDenied(nil, "permission denied: "+err.Error()))
 			return nil
 		}

@@ -23,7 +23,7 @@ func (r *Room) load() error {
 	if err != nil {
 		return err
 	}
-	doc := ycrdt.New(ycrdt.Options{})
+	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
 	if stored.Snapshot != nil {
 		if err := doc.ApplyUpdate(stored.Snapshot); err != nil {
 			return fmt.Errorf("load snapshot of room %s: %w", r.id, err)
@@ -34,6 +34,7 @@ func (r *Room) load() error {
 			return fmt.Errorf("load update %d of room %s: %w", i+1, r.id, err)
 		}
 	}
+	doc.SetMaxWork(0)
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
 	r.sinceSnapshot, r.bytesSince = len(stored.Updates), stored.SinceSnapshot

@@ -48,7 +48,7 @@ const replacement = "\uFFFD"
 // splitContent gives right what left holds after diff units; both have all of it
 // when it is called.
 func (d *Doc) splitContent(left, right *item, diff uint64) {
-	at, inPair := unitOffset(left.kind, d.bytes(left), diff)
+	at, inPair := d.splitOffset(left, right.length, diff)
 	if inPair {
 		whole := d.bytes(left)
 		d.tx.torn = append(d.tx.torn, torn{right.id(), string(whole[at : at+4])})
@@ -87,6 +87,43 @@ func (d *Doc) mend() {
 		d.live -= len(whole)
 		d.setContent(it, slices.Concat(whole[:at], []byte(t.pair), whole[at+2*len(replacement):]))
 	}
+}
+
+// splitOffset is unitOffset for an item of which left units stay and right come off.
+// Text is gone through from the nearer end, and not at all if it is ASCII: whoever
+// splits a long one again and again would make much work otherwise.
+func (d *Doc) splitOffset(it *item, right, left uint64) (at int, inPair bool) {
+	content := d.bytes(it)
+	if it.kind != kindString {
+		at, inPair = unitOffset(it.kind, content, left)
+		d.spend(4 * at)
+		return at, inPair
+	}
+	if left+right == uint64(len(content)) {
+		return int(left), false
+	}
+	if left <= right {
+		at, inPair = utf16Offset(content, left)
+		d.spend(at)
+		return at, inPair
+	}
+	at = len(content)
+	for rest := right; rest > 0 && at > 0; {
+		at--
+		for at > 0 && content[at]&0xc0 == 0x80 {
+			at--
+		}
+		switch {
+		case content[at] < 0xf0:
+			rest--
+		case rest == 1:
+			inPair, rest = true, 0
+		default:
+			rest -= 2
+		}
+	}
+	d.spend(len(content) - at)
+	return at, inPair
 }
 
 // unitOffset gives the byte offset of a unit in content of a kind, and whether it

@@ -21,7 +21,11 @@ func (d *Doc) cleanUp(remote bool) {
 		if c.state == c.before {
 			continue
 		}
-		d.mergeBetween(index, max(c.find(c.before), 1), len(c.refs)-1)
+		gaps := gaps{client: index}
+		for i, first := len(c.refs)-1, max(c.find(c.before), 1); i >= first; {
+			i -= 1 + gaps.merge(d, i)
+		}
+		gaps.close(d)
 	}
 	d.mergeSplits()
 	if len(marks) > 0 {
@@ -40,25 +44,69 @@ func (d *Doc) collectAndMerge(deleted []localDel) {
 			d.collect(del)
 		}
 	}
+	var gaps gaps
 	for _, del := range slices.Backward(deleted) {
-		d.mergeRange(del)
+		gaps.of(d, del.client)
+		d.mergeRange(del, &gaps)
 	}
+	gaps.close(d)
 }
 
 // mergeSplits joins again what had to be split for something that is not there
-// any more, or never was.
+// any more, or never was. It goes from right to left, so that each client's list
+// is closed up once and not for every split.
 func (d *Doc) mergeSplits() {
-	for _, i := range slices.Backward(d.tx.split) {
+	split := d.tx.split
+	slices.SortFunc(split, func(a, b id) int {
+		return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(b.clock, a.clock))
+	})
+	var gaps gaps
+	for _, i := range split {
+		gaps.of(d, i.client)
 		c := &d.clients[i.client-1]
 		at := c.find(i.clock)
-		if at+1 < len(c.refs) && d.mergeWithLeft(i.client, at+1) > 1 {
+		if at+1 < len(c.refs) && gaps.merge(d, at+1) > 1 {
 			continue
 		}
 		if at > 0 {
-			d.mergeWithLeft(i.client, at)
+			gaps.merge(d, at)
 		}
 	}
-	d.tx.split = d.tx.split[:0]
+	gaps.close(d)
+	d.tx.split = split[:0]
+}
+
+// gaps are the places in one client's list that mergeRun has left empty.
+type gaps struct {
+	client   uint32
+	from, to int // the empty places are between these; none if from is not below to
+}
+
+// of makes them those of a client; what was open of another one's is closed up.
+func (g *gaps) of(d *Doc, client uint32) {
+	if g.client != client {
+		g.close(d)
+		*g = gaps{client: client}
+	}
+}
+
+// merge joins the struct at pos with those left of it, and gives how many went.
+func (g *gaps) merge(d *Doc, pos int) int {
+	n := d.mergeRun(g.client, pos)
+	if n > 0 {
+		if g.from >= g.to {
+			g.from, g.to = pos-n+1, pos+1
+		}
+		g.from, g.to = min(g.from, pos-n+1), max(g.to, pos+1)
+	}
+	return n
+}
+
+func (g *gaps) close(d *Doc) {
+	if g.from < g.to {
+		d.clients[g.client-1].compact(g.from, g.to)
+	}
+	g.from, g.to = 0, 0
 }
 
 // joinLocal sorts deletions and joins those that touch.
@@ -82,29 +130,11 @@ func joinLocal(set []localDel) []localDel {
 }
 
 // mergeRange joins the structs of a deleted range and the one after it.
-func (d *Doc) mergeRange(del localDel) {
+func (d *Doc) mergeRange(del localDel, gaps *gaps) {
 	c := &d.clients[del.client-1]
 	last := min(len(c.refs)-1, 1+c.find(del.end()-1))
-	first := last
-	for first > 1 && c.clocks[first-1] >= del.clock {
-		first--
-	}
-	if c.clocks[last] >= del.clock {
-		d.mergeBetween(del.client, max(first, 1), last)
-	}
-}
-
-// mergeBetween joins the client's structs from first to last with those left of
-// them.
-func (d *Doc) mergeBetween(client uint32, first, last int) {
-	i, merged := last, false
-	for i >= first {
-		n := d.mergeRun(client, i)
-		merged = merged || n > 0
-		i -= 1 + n
-	}
-	if merged {
-		d.clients[client-1].compact(max(i, 0), last+1)
+	for i := last; i > 0 && c.clocks[i] >= del.clock; {
+		i -= 1 + gaps.merge(d, i)
 	}
 }
 

@@ -37,7 +37,14 @@ type Options struct {
 	// MaxPendingBytes bounds the memory of updates that wait for others they
 	// build on; 0 means 8 MiB.
 	MaxPendingBytes int
+	// MaxWork bounds the work of one update beyond what its size explains, in
+	// steps of about a nanosecond: there are updates of a megabyte that would take
+	// minutes, and no honest client makes them. 0 means 2,000,000,000; below 0
+	// there is no limit.
+	MaxWork int
 }
+
+const defaultMaxWork = 2_000_000_000
 
 const defaultMaxPending = 8 << 20
 
@@ -93,11 +100,22 @@ func New(opts Options) *Doc {
 	if opts.MaxPendingBytes == 0 {
 		opts.MaxPendingBytes = defaultMaxPending
 	}
-	return &Doc{
+	d := &Doc{
 		opts: opts, clientID: opts.ClientID, byID: make(map[uint64]uint32), roots: make(map[string]uint32),
 		types: []*sharedType{nil}, keys: [][]byte{nil}, keyIndex: make(map[string]uint32), waiting: make(map[uint64]*waiters),
 		parked: make(map[rawID]*group),
 	}
+	d.SetMaxWork(opts.MaxWork)
+	return d
+}
+
+// SetMaxWork changes Options.MaxWork: updates that were taken in once, such as those
+// of a log, need no limit.
+func (d *Doc) SetMaxWork(steps int) {
+	if steps == 0 {
+		steps = defaultMaxWork
+	}
+	d.opts.MaxWork = steps
 }
 
 func randomClientID() uint64 { return uint64(rand.Uint32()) | 1 }
@@ -107,8 +125,8 @@ func (d *Doc) ClientID() uint64 { return d.clientID }
 
 // ApplyUpdate takes in an update in Yjs's encoding, version 1. What builds on
 // updates that have not come yet is kept until they have. The error is a
-// *DecodeError for bytes that are no update, ErrPendingLimit or ErrTooLarge; then
-// nothing has changed.
+// *DecodeError for bytes that are no update, ErrPendingLimit, ErrTooLarge or
+// ErrTooCostly; then nothing has changed.
 func (d *Doc) ApplyUpdate(update []byte) error { return d.apply(update, false) }
 
 // ApplyUpdateV2 is ApplyUpdate for version 2 of the encoding.
@@ -127,8 +145,13 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	}
 	d.begin()
 	pendingBytes, arrivals, pendingDeletes := d.pendingBytes, d.arrivals, len(d.pendingDeletes)
+	before := saved{len(d.names), slices.Clone(d.pendingDeletes)}
 	d.integrateAll()
 	d.applyDeletes()
+	if d.spent() {
+		return d.restore(before)
+	}
+	d.keepWaiting()
 	news := len(d.tx.touched) > 0 || len(d.tx.deleted) > 0 || len(d.tx.torn) > 0 || d.pendingBytes != pendingBytes ||
 		d.arrivals != arrivals || len(d.pendingDeletes) != pendingDeletes
 	d.cleanUp(true)

@@ -139,7 +139,8 @@ func (d *Doc) cleanUpFormats() []localDel {
 // cleanUpAround deletes the marks between two characters, around an item, that a
 // later one there overrides.
 func (d *Doc) cleanUpAround(r ref) {
-	for {
+	for !d.spent() { // or the marks stay, which is not wrong
+		d.spend(4)
 		right := d.at(r).right
 		if right == 0 || !d.at(right).deleted && d.at(right).countable() {
 			break
@@ -147,7 +148,8 @@ func (d *Doc) cleanUpAround(r ref) {
 		r = right
 	}
 	var seen []string
-	for ; r != 0; r = d.at(r).left {
+	for ; r != 0 && !d.spent(); r = d.at(r).left {
+		d.spend(4)
 		it := d.at(r)
 		if !it.deleted && it.countable() {
 			break

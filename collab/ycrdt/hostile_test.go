@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -102,6 +103,18 @@ func TestHostileShapes(t *testing.T) {
 				e.add(n+10-i, 0, &view{info: kindString | infoOrigin, origin: rawID{1, 5}, length: 1, body: []byte("x")})
 			}
 		},
+		"deletions from right to left": func(e *encoder) {
+			e.add(1, 0, &view{info: kindString, parentIs: parentRoot, name: []byte("t"), length: 8 * n, body: bytes.Repeat([]byte("xé"), 4*n)})
+			for i := range uint64(n) {
+				// Each splits what the one before has left, near its end.
+				e.add(n+10-i, 0, &view{info: kindString | infoOrigin | infoRightOrigin, origin: rawID{1, 8*n - 4*i - 3}, rightOrigin: rawID{1, 8*n - 4*i - 2}, length: 1, body: []byte("y")})
+			}
+		},
+		"clients in ascending order at one place": func(e *encoder) {
+			for i := range uint64(n) {
+				e.add(i+10, 0, &view{info: kindString, parentIs: parentRoot, name: []byte("t"), length: 1, body: []byte("y")})
+			}
+		},
 		"a tower of types": func(e *encoder) {
 			for i := range uint64(n) {
 				v := &view{info: kindType, typeKind: typeMap, parentIs: parentItem, parent: rawID{1, i - 1}, length: 1}
@@ -139,6 +152,71 @@ func TestHostileShapes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Inserts that contest each other's places cost the square of their number with any
+// Yjs engine. One update of too many is refused, and nothing of it is left: not in
+// the text, not among what waits.
+func TestTooCostly(t *testing.T) {
+	const n = 4000
+	text := strings.Repeat("x", n-3) + "🙂x"
+	var base encoder
+	base.add(1, 0, &view{info: kindString, parentIs: parentRoot, name: []byte("t"), length: n, body: []byte(text)})
+	base.endStructs()
+	base.deleteSet([]deletion{{1, delRange{5, 3}}, {1, delRange{n + 50, 2}}})
+	update := base.finish()
+	var waits encoder
+	waits.add(2, 3, &view{info: kindString | infoOrigin, origin: rawID{1, 5}, length: 1, body: []byte("x")})
+	waits.endStructs()
+	waits.deleteSet(nil)
+	var contested encoder
+	for i := range uint64(n - 10) {
+		// Each goes before another character, and so looks at all before it.
+		contested.add(3*n-i, 0, &view{info: kindString | infoRightOrigin, rightOrigin: rawID{1, i + 6}, length: 1, body: []byte("y")})
+	}
+	contested.add(2, 0, &view{info: kindString | infoOrigin, origin: rawID{1, n - 3}, length: 3, body: []byte("zzz")}) // splits the character, wakes what waits
+	contested.endStructs()
+	contested.deleteSet([]deletion{{1, delRange{20, 5}}})
+	last := contested.finish()
+
+	free := New(Options{MaxWork: -1})
+	for _, u := range [][]byte{update, waits.finish(), last} {
+		if err := free.ApplyUpdate(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkStore(t, free)
+	work := free.tx.work
+	if work < n*n {
+		t.Fatalf("that was no work: %d steps", work)
+	}
+	// It can be too much at any point.
+	for _, limit := range []int{work - 1, work / 2, work / 100, 100} {
+		doc := New(Options{MaxWork: limit, ClientID: 99})
+		doc.opts.MaxWork = -1
+		for _, u := range [][]byte{update, waits.finish()} {
+			if err := doc.ApplyUpdate(u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		doc.opts.MaxWork = limit
+		before, pending, changes := encoded(t, doc), doc.pendingBytes, doc.Changes()
+		if err := doc.ApplyUpdate(last); !errors.Is(err, ErrTooCostly) {
+			t.Fatalf("with %d steps: %v", limit, err)
+		}
+		checkStore(t, doc)
+		if !bytes.Equal(before, encoded(t, doc)) || doc.pendingBytes != pending || doc.Changes() != changes || doc.ClientID() != 99 {
+			t.Fatalf("with %d steps something is left: %d bytes wait, not %d", limit, doc.pendingBytes, pending)
+		}
+		doc.opts.MaxWork = -1
+		if err := doc.ApplyUpdate(last); err != nil {
+			t.Fatal(err)
+		}
+		checkStore(t, doc)
+		if !bytes.Equal(encoded(t, doc), encoded(t, free)) {
+			t.Errorf("with %d steps the document is another one later", limit)
+		}
 	}
 }
 

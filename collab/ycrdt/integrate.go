@@ -2,6 +2,7 @@ package ycrdt
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -11,6 +12,7 @@ type transaction struct {
 	number  uint64
 	touched []uint32   // clients that got structs; their state before is client.before
 	deleted []localDel // in the order of deletion; by client and clock after the clean-up
+	work    int        // see Doc.spend
 	split   []id       // places where a merge may be due
 	torn    []torn     // characters that splits have replaced
 	types   []uint32   // formatted types in which something changed, see cleanUpFormats
@@ -40,6 +42,7 @@ func (tx *transaction) shrink(keep int) {
 func (d *Doc) begin() {
 	tx := &d.tx
 	tx.number++
+	tx.work = 0
 	tx.touched, tx.deleted, tx.split, tx.torn, tx.types = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.torn[:0], tx.types[:0]
 }
 
@@ -78,7 +81,9 @@ func (d *Doc) noteDeleted(it *item) {
 // integrateAll takes in the update that was decoded, and what waited for what is
 // in it. What still lacks something waits on.
 func (d *Doc) integrateAll() {
-	// yjs begins with the highest client, too.
+	// yjs begins with the highest client, too. It makes the least work: who comes
+	// later goes left of who is there already.
+	slices.SortStableFunc(d.groups, func(a, b group) int { return cmp.Compare(b.client, a.client) })
 	for i := len(d.groups) - 1; i >= 0; i-- {
 		d.groups[i].blocks = d.blocks[d.groups[i].from:d.groups[i].to]
 		d.groups[i].buf = d.dec.buf
@@ -88,7 +93,7 @@ func (d *Doc) integrateAll() {
 			c.clocks, c.refs = slices.Grow(c.clocks, n), slices.Grow(c.refs, n)
 		}
 	}
-	for len(d.ready) > 0 {
+	for len(d.ready) > 0 && !d.spent() {
 		g := d.ready[len(d.ready)-1]
 		d.ready = d.ready[:len(d.ready)-1]
 		left := len(g.blocks)
@@ -99,13 +104,12 @@ func (d *Doc) integrateAll() {
 			d.wake(g.client)
 		}
 	}
-	d.keepWaiting()
 }
 
 // advance integrates a group's blocks as far as it can, takes them off, and gives
 // what the next one lacks.
 func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
-	for ; len(g.blocks) > 0; g.blocks = g.blocks[1:] {
+	for ; len(g.blocks) > 0 && !d.spent(); g.blocks = g.blocks[1:] {
 		b := &g.blocks[0]
 		if b.info == kindSkip {
 			continue
@@ -398,7 +402,8 @@ func (d *Doc) scanConflicts(it *item) {
 	d.scan++
 	d.round++
 	left, origin, rightOrigin := it.left, it.origin(), it.rightOrigin()
-	for r != 0 && r != it.right {
+	for r != 0 && r != it.right && !d.spent() {
+		d.spend(8)
 		o := d.at(r)
 		o.seen, o.conflict = d.scan, d.round
 		if o.origin() == origin {
@@ -470,6 +475,10 @@ func (d *Doc) deleteChild(todo []ref, r ref) []ref {
 // applyDeletes deletes what the update says, and what was pending; what is not
 // there yet becomes pending.
 func (d *Doc) applyDeletes() {
+	// In their order a split is next to the last one, which costs the least.
+	if !slices.IsSortedFunc(d.deletes, compareDeletions) {
+		d.deletes = joinDeletions(d.deletes)
+	}
 	if len(d.pendingDeletes) == 0 {
 		kept := 0
 		for _, del := range d.deletes {
@@ -494,6 +503,9 @@ func (d *Doc) applyDeletes() {
 // applyDelete deletes what there is of a range and keeps the rest of it in
 // kept[n].
 func (d *Doc) applyDelete(del deletion, kept []deletion, n int) int {
+	if d.spent() {
+		return n
+	}
 	state, end := d.stateOf(del.client), del.end()
 	if end > state {
 		from := max(del.clock, state)
@@ -514,7 +526,7 @@ func (d *Doc) deleteRange(client uint32, from, to uint64) {
 		d.splitAt(client, i, from-it.clock)
 		i++
 	}
-	for ; i < len(c.refs); i++ {
+	for ; i < len(c.refs) && !d.spent(); i++ {
 		r := c.refs[i]
 		it := d.at(r)
 		if it.clock >= to {

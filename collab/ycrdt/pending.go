@@ -14,9 +14,10 @@ type group struct {
 	buf      []byte // that the blocks' spans are of
 	from, to int    // of the blocks among the update's
 	waits    bool
-	kept     bool // blocks and buf are the group's own
-	size     int  // bytes that it is charged for
-	arrival  int  // in which order groups came to wait
+	kept     bool    // blocks and buf are the group's own
+	size     int     // bytes that it is charged for
+	before   []block // that it had when it was woken
+	arrival  int     // in which order groups came to wait
 }
 
 // waiter is a group that cannot go on before its dependency's clock is there.
@@ -90,7 +91,7 @@ func (d *Doc) wake(client uint64) {
 		}
 		if g.kept {
 			d.pendingBytes -= g.size
-			g.size = 0
+			g.size, g.before = 0, g.blocks
 			d.woken = append(d.woken, g)
 		}
 		d.ready = append(d.ready, g)
@@ -104,6 +105,7 @@ func (d *Doc) wake(client uint64) {
 // with, of which they may be a small part, and charges for them.
 func (d *Doc) keepWaiting() {
 	for _, g := range d.woken {
+		g.before = nil
 		if len(g.blocks) > 0 {
 			g.size = blockSize*len(g.blocks) + len(g.buf)
 			d.pendingBytes += g.size
@@ -203,9 +205,7 @@ func (d *Doc) setPendingDeletes(set []deletion) {
 // joinDeletions sorts deletions as yjs writes them, the highest client first and
 // then by clock, and joins those that touch.
 func joinDeletions(set []deletion) []deletion {
-	slices.SortFunc(set, func(a, b deletion) int {
-		return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(a.clock, b.clock))
-	})
+	slices.SortFunc(set, compareDeletions)
 	n := 0
 	for _, del := range set {
 		if n > 0 && set[n-1].client == del.client && set[n-1].end() >= del.clock {
@@ -216,6 +216,10 @@ func joinDeletions(set []deletion) []deletion {
 		n++
 	}
 	return set[:n]
+}
+
+func compareDeletions(a, b deletion) int {
+	return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(a.clock, b.clock))
 }
 
 // withPending adds what waits to the encoded state, for a peer that has the given

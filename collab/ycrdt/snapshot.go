@@ -93,7 +93,7 @@ func (d *Doc) At(s Snapshot) (*Doc, error) {
 	}
 	e.endStructs()
 	e.deleteSet(s.deletes)
-	then := New(Options{DisableGC: true, MaxPendingBytes: d.opts.MaxPendingBytes})
+	then := New(Options{DisableGC: true, MaxPendingBytes: d.opts.MaxPendingBytes, MaxWork: -1})
 	if err := then.ApplyUpdate(e.finish()); err != nil {
 		return nil, fmt.Errorf("restore snapshot: %w", err)
 	}
@@ -121,7 +121,7 @@ func Replay(log iter.Seq[[]byte], stateVector []byte) (*Doc, error) {
 			return nil, fmt.Errorf("state vector: %w", err)
 		}
 	}
-	doc, n := New(Options{}), 0
+	doc, n := New(Options{MaxWork: -1}), 0
 	for update := range log {
 		if stateVector != nil && doc.has(want) {
 			return doc, nil

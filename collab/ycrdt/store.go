@@ -268,6 +268,7 @@ func (d *Doc) splitAt(client uint32, at int, diff uint64) ref {
 		keys := d.types[right.parent].keys
 		keys[right.sub] = entry{keys[right.sub].first, rightRef}
 	}
+	d.spend((len(c.refs) - at) / 2) // which is about how long the two inserts take
 	c.clocks = slices.Insert(c.clocks, at+1, right.clock)
 	c.refs = slices.Insert(c.refs, at+1, rightRef)
 	c.hint = at
@@ -295,11 +296,11 @@ func canMerge(left, right *item, rightRef ref) bool {
 
 // mergeRun joins the client's pos-th struct with those left of it, as far as they
 // belong together, and gives how many were joined into the first. Their places in
-// the client's list are left for compact to take away, as zeroes.
+// the client's list are left for compact to take away, as zeroes: see gaps.
 func (d *Doc) mergeRun(client uint32, pos int) int {
 	c := &d.clients[client-1]
 	first := pos
-	for first > 0 && canMerge(d.at(c.refs[first-1]), d.at(c.refs[first]), c.refs[first]) {
+	for first > 0 && c.refs[first] != 0 && c.refs[first-1] != 0 && canMerge(d.at(c.refs[first-1]), d.at(c.refs[first]), c.refs[first]) {
 		first--
 	}
 	if first == pos {
@@ -345,14 +346,4 @@ func (c *client) compact(from, to int) {
 	c.refs = slices.Delete(c.refs, n, to)
 	c.clocks = slices.Delete(c.clocks, n, to)
 	c.hint = max(0, n-2)
-}
-
-// mergeWithLeft joins the client's pos-th struct and those left of it, and gives
-// how many it took away.
-func (d *Doc) mergeWithLeft(client uint32, pos int) int {
-	n := d.mergeRun(client, pos)
-	if n > 0 {
-		d.clients[client-1].compact(pos-n+1, pos+1)
-	}
-	return n
 }
