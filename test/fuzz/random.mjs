@@ -69,7 +69,7 @@ const words = [
 
 /** A text without unpaired surrogates: Yjs replaces those on the way only. */
 export function text(r) {
-  if (r.chance(0.004)) return r.pick(words).repeat(r.pick([64, 130, 3000]))
+  if (r.chance(0.008)) return r.pick(words).repeat(r.pick([64, 130, 3000]))
   let s = ''
   for (let n = r.pick([1, 1, 1, 2, 3, 6]); n > 0; n--) s += r.pick(words)
   return s

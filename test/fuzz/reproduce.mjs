@@ -67,8 +67,10 @@ export async function report(peer, seed, number, what, dir) {
     steps: stream.steps.map(writeStep),
     stepsShowIt: shown,
     atEnd: stream.atEnd,
+    ...end?.detail,
+    args: undefined, // they are in call
     call: stream.call && { name: stream.call.name, args: stream.call.args.map(base64) },
-    ...end?.detail, log,
+    log,
   }
   mkdirSync(dir, { recursive: true })
   const name = join(dir, `${seed}-${number}.json`)
