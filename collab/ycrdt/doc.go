@@ -81,6 +81,7 @@ type Doc struct {
 	ranges      int    // that deleted found last
 	changes     uint64 // counts the calls that changed something
 	scan, round uint32 // of the conflict scan
+	inTxn       bool
 	tx          transaction
 
 	// Reused from call to call, so that a keystroke allocates nothing.
@@ -125,14 +126,17 @@ func (d *Doc) ClientID() uint64 { return d.clientID }
 
 // ApplyUpdate takes in an update in Yjs's encoding, version 1. What builds on
 // updates that have not come yet is kept until they have. The error is a
-// *DecodeError for bytes that are no update, ErrPendingLimit, ErrTooLarge or
-// ErrTooCostly; then nothing has changed.
+// *DecodeError for bytes that are no update, ErrPendingLimit, ErrTooLarge,
+// ErrTooCostly or ErrInTxn; then nothing has changed.
 func (d *Doc) ApplyUpdate(update []byte) error { return d.apply(update, false) }
 
 // ApplyUpdateV2 is ApplyUpdate for version 2 of the encoding.
 func (d *Doc) ApplyUpdateV2(update []byte) error { return d.apply(update, true) }
 
 func (d *Doc) apply(update []byte, v2 bool) error {
+	if d.inTxn {
+		return ErrInTxn
+	}
 	defer d.shrink()
 	if err := d.decode(update, v2); err != nil {
 		return err

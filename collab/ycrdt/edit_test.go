@@ -296,6 +296,95 @@ func randomEdit(tx *Txn, random *rand.Rand) error {
 	return text.Insert(at, word)
 }
 
+// A transaction cannot be used when it is over, nor be gone round while it is not.
+func TestTxnMisuse(t *testing.T) {
+	doc, before := seedDoc(t)
+	var kept *Txn
+	_, err := doc.Transact(func(tx *Txn) error {
+		kept = tx
+		if err := doc.ApplyUpdate(before); !errors.Is(err, ErrInTxn) {
+			t.Errorf("an update within a transaction gave %v", err)
+		}
+		if _, err := doc.Transact(func(*Txn) error { return nil }); !errors.Is(err, ErrInTxn) {
+			t.Errorf("a transaction within a transaction gave %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"insert":  kept.Text("text").Insert(0, "x"),
+		"with":    kept.Text("text").InsertWith(0, "x", nil),
+		"embed":   kept.Text("text").Embed(0, 1, nil),
+		"delete":  kept.Text("text").Delete(0, 1),
+		"nothing": kept.Text("text").Delete(0, 0),
+		"format":  kept.Text("text").Format(0, 1, Object{{"b", true}}),
+		"replace": kept.Text("text").Replace("x"),
+		"set":     kept.Map("m").Set("k", 1),
+		"unset":   kept.Map("m").Delete("k"),
+		"list":    kept.Array("a").Insert(0, 1),
+	} {
+		if !errors.Is(err, ErrTxnOver) {
+			t.Errorf("%s after the end gave %v", name, err)
+		}
+	}
+	if _, err := kept.TextOf(doc.Root("text")); !errors.Is(err, ErrTxnOver) {
+		t.Errorf("a type after the end gave %v", err)
+	}
+	if !bytes.Equal(before, encoded(t, doc)) {
+		t.Error("something has changed")
+	}
+}
+
+// The document keeps nothing of the bytes that it is given, and gives none of its
+// own away.
+func TestNoAliases(t *testing.T) {
+	writer := New(Options{DisableGC: true})
+	update := transact(t, writer, func(tx *Txn) error {
+		return errors.Join(tx.Text("t").Insert(0, "text"), tx.Map("m").Set("b", []byte("bytes")), tx.Text("t").Format(1, 2, Object{{"bold", true}}))
+	})
+	v2, err := ConvertUpdateV1ToV2(update)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []bool{false, true} {
+		given := bytes.Clone(update)
+		if version {
+			given = bytes.Clone(v2)
+		}
+		doc := New(Options{})
+		if err := doc.apply(given, version); err != nil {
+			t.Fatal(err)
+		}
+		clear(given)
+		if !bytes.Equal(encoded(t, doc), update) {
+			t.Error("the document has what it was given")
+		}
+		out := encoded(t, doc)
+		v, _ := doc.MapGet("m", "b")
+		clear(out)
+		clear(v.([]byte))
+		if !bytes.Equal(encoded(t, doc), update) {
+			t.Error("the document gave its own memory away")
+		}
+		// What waits is kept, too.
+		waits := bytes.Clone(transact(t, writer, func(tx *Txn) error { return tx.Text("t").Insert(0, "more") }))
+		late := New(Options{})
+		given = bytes.Clone(waits)
+		if err := late.ApplyUpdate(given); err != nil {
+			t.Fatal(err)
+		}
+		clear(given)
+		if err := late.ApplyUpdate(update); err != nil {
+			t.Fatal(err)
+		}
+		if err := late.ApplyUpdate(encoded(t, writer)); err != nil || late.Text("t") != writer.Text("t") {
+			t.Errorf("text is %q (%v)", late.Text("t"), err)
+		}
+	}
+}
+
 // Whoever types as the document's own client makes it take another id.
 func TestClientIDInUse(t *testing.T) {
 	a, b := New(Options{ClientID: 5}), New(Options{ClientID: 5})

@@ -38,6 +38,9 @@ func (t Text) Insert(index int, text string) error {
 }
 
 func (t Text) check(index int) error {
+	if err := t.txn.open(); err != nil {
+		return t.wrap("insert into", err)
+	}
 	if length := t.txn.doc.types[t.typ].length; index < 0 || uint64(index) > length {
 		return t.wrap("insert into", fmt.Errorf("index %d is outside 0 to %d", index, length))
 	}
@@ -91,6 +94,9 @@ func (t Text) insertFormatted(index int, formats Object, insert func(*position))
 
 // Format gives n units from an index these formats; a nil value takes one away.
 func (t Text) Format(index, n int, formats Object) error {
+	if err := t.txn.open(); err != nil {
+		return t.wrap("format", err)
+	}
 	if err := checkValue(formats, 0); err != nil {
 		return t.wrap("format", err)
 	}
@@ -116,6 +122,9 @@ const diffTime = 100 * time.Millisecond
 // Replace makes the text another one by the edits that it takes, so that cursors
 // and marks in what stays the same stay where they are.
 func (t Text) Replace(text string) error {
+	if err := t.txn.open(); err != nil {
+		return t.wrap("replace", err)
+	}
 	if !validText(text) {
 		return t.wrap("replace", errors.New("the text is not valid UTF-8"))
 	}

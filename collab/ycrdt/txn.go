@@ -9,24 +9,48 @@ import (
 // Txn makes edits of the server's own. It and what it gives are valid only within
 // the function that Transact calls. Positions in it are as the edits before left
 // them.
-type Txn struct{ doc *Doc }
+type Txn struct {
+	doc  *Doc
+	over bool
+}
+
+var (
+	// ErrTxnOver says that a transaction was used after its function returned.
+	ErrTxnOver = errors.New("the transaction is over")
+	// ErrInTxn says that a document was changed from within a transaction in another
+	// way than by it.
+	ErrInTxn = errors.New("the document is in a transaction: use that")
+)
+
+// open tells why nothing can be edited any more, or nil.
+func (t *Txn) open() error {
+	if t.over {
+		return ErrTxnOver
+	}
+	return nil
+}
 
 // Transact makes the edits that edit asks for and gives them as an update for the
 // other peers, version 1; it is nil if there were none. An error of edit undoes
 // what it did and is given back.
 func (d *Doc) Transact(edit func(*Txn) error) (update []byte, err error) {
+	if d.inTxn {
+		return nil, ErrInTxn
+	}
+	if d.tooLarge(0) {
+		return nil, ErrTooLarge
+	}
 	d.begin()
-	done := false
+	d.inTxn = true
+	tx, done := &Txn{doc: d}, false
 	defer func() {
+		tx.over, d.inTxn = true, false
 		if !done { // an error or a panic
 			d.rollBack()
 		}
 		d.shrink()
 	}()
-	if d.tooLarge(0) {
-		return nil, ErrTooLarge
-	}
-	if err := edit(&Txn{d}); err != nil {
+	if err := edit(tx); err != nil {
 		return nil, err
 	}
 	done = true
@@ -158,6 +182,9 @@ func (s sequence) wrap(what string, err error) error {
 // seek gives the neighbours of a place, index countable units from the start,
 // splitting an item if it is within one.
 func (s sequence) seek(index int) (left, right ref, err error) {
+	if err := s.txn.open(); err != nil {
+		return 0, 0, err
+	}
 	d, t := s.txn.doc, s.txn.doc.types[s.typ]
 	if index < 0 || uint64(index) > t.length {
 		return 0, 0, fmt.Errorf("index %d is outside 0 to %d", index, t.length)
@@ -179,6 +206,9 @@ func (s sequence) seek(index int) (left, right ref, err error) {
 
 // Delete deletes n units from an index.
 func (s sequence) Delete(index, n int) error {
+	if err := s.txn.open(); err != nil {
+		return s.wrap("delete from", err)
+	}
 	d, t := s.txn.doc, s.txn.doc.types[s.typ]
 	if n < 0 || index < 0 || uint64(index)+uint64(n) > t.length {
 		return s.wrap("delete from", fmt.Errorf("%d units from %d are more than there are (%d)", n, index, t.length))
@@ -220,6 +250,8 @@ func (t *Txn) ArrayOf(s Shared) (Array, error) {
 func (t *Txn) index(s Shared) (uint32, error) {
 	d := t.doc
 	switch {
+	case t.over:
+		return 0, ErrTxnOver
 	case s.doc != d:
 		return 0, errors.New("the type is of another document")
 	case s.typ.item == 0:
@@ -301,6 +333,9 @@ func (t *Txn) MapOf(s Shared) (Map, error) {
 
 // Set sets a key to a value; see Array.Insert for which.
 func (m Map) Set(key string, value any) error {
+	if err := m.at.txn.open(); err != nil {
+		return m.at.wrap("set a key of", err)
+	}
 	if !validText(key) {
 		return m.at.wrap("set a key of", errors.New("it is not valid UTF-8"))
 	}
@@ -325,6 +360,9 @@ func (m Map) Set(key string, value any) error {
 
 // Delete deletes a key, if it is there.
 func (m Map) Delete(key string) error {
+	if err := m.at.txn.open(); err != nil {
+		return m.at.wrap("delete a key of", err)
+	}
 	d := m.at.txn.doc
 	if sub, ok := d.keyIndex[key]; ok {
 		if r := d.types[m.at.typ].keys[sub].last; r != 0 {
