@@ -75,6 +75,9 @@ type Doc struct {
 	parked         map[rawID]*group    // what waits, by its first unit
 	woken          []*group            // by this call
 	pendingDeletes []deletion          // by client and clock, none touching
+	pendingCount   int                 // of pendingDeletes, as charged for
+	later          []*group            // for retry
+	retrying       bool
 	pendingBytes   int
 	arrivals       int // of groups that wait
 
@@ -152,6 +155,7 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	before := saved{len(d.names), slices.Clone(d.pendingDeletes)}
 	d.integrateAll()
 	d.applyDeletes()
+	d.retry()
 	if d.spent() {
 		return d.restore(before)
 	}

@@ -78,8 +78,8 @@ func (d *Doc) noteDeleted(it *item) {
 	d.tx.deleted = append(d.tx.deleted, localDel{it.client, delRange{it.clock, it.length}})
 }
 
-// integrateAll takes in the update that was decoded, and what waited for what is
-// in it. What still lacks something waits on.
+// integrateAll takes in the update that was decoded. What lacks something waits;
+// what waited for something in it is left to retry.
 func (d *Doc) integrateAll() {
 	// yjs begins with the highest client, too. It makes the least work: who comes
 	// later goes left of who is there already.
@@ -93,6 +93,25 @@ func (d *Doc) integrateAll() {
 			c.clocks, c.refs = slices.Grow(c.clocks, n), slices.Grow(c.refs, n)
 		}
 	}
+	d.integrateReady()
+}
+
+// retry takes in what has waited and need not any more, and what is in that. It
+// comes after the update's own deletions, as in yjs: they and those that waited have
+// then been joined.
+func (d *Doc) retry() {
+	if len(d.later) == 0 {
+		return
+	}
+	d.retrying = true
+	d.ready = append(d.ready, d.later...)
+	d.later = d.later[:0]
+	d.integrateReady()
+	d.retrying = false
+	d.applyPendingDeletes()
+}
+
+func (d *Doc) integrateReady() {
 	for len(d.ready) > 0 && !d.spent() {
 		g := d.ready[len(d.ready)-1]
 		d.ready = d.ready[:len(d.ready)-1]
@@ -479,25 +498,25 @@ func (d *Doc) applyDeletes() {
 	if !slices.IsSortedFunc(d.deletes, compareDeletions) {
 		d.deletes = joinDeletions(d.deletes)
 	}
-	if len(d.pendingDeletes) == 0 {
-		kept := 0
-		for _, del := range d.deletes {
-			kept = d.applyDelete(del, d.deletes, kept)
-		}
-		if kept > 0 {
-			d.setPendingDeletes(append([]deletion(nil), d.deletes[:kept]...))
-		}
-		return
-	}
 	kept := 0
 	for _, del := range d.deletes {
 		kept = d.applyDelete(del, d.deletes, kept)
 	}
-	old := 0
-	for _, del := range d.pendingDeletes {
-		old = d.applyDelete(del, d.pendingDeletes, old)
+	d.deletes = d.deletes[:kept]
+	if kept > 0 || len(d.pendingDeletes) > 0 {
+		d.applyPendingDeletes()
 	}
-	d.setPendingDeletes(append(d.pendingDeletes[:old:old], d.deletes[:kept]...))
+}
+
+// applyPendingDeletes deletes what there now is of what was pending, and adds what
+// is left of the update's deletions.
+func (d *Doc) applyPendingDeletes() {
+	kept := 0
+	for _, del := range d.pendingDeletes {
+		kept = d.applyDelete(del, d.pendingDeletes, kept)
+	}
+	d.setPendingDeletes(append(d.pendingDeletes[:kept:kept], d.deletes...))
+	d.deletes = d.deletes[:0]
 }
 
 // applyDelete deletes what there is of a range and keeps the rest of it in

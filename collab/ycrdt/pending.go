@@ -76,7 +76,8 @@ func (d *Doc) wait(g *group, needs rawID) {
 	heap.Push(w, waiter{needs.clock, g})
 }
 
-// wake gets the groups ready that waited for what a client now has.
+// wake gets the groups ready that waited for what a client now has: at once, or
+// those of former updates for retry.
 func (d *Doc) wake(client uint64) {
 	w := d.waiting[client]
 	if w == nil {
@@ -89,12 +90,16 @@ func (d *Doc) wake(client uint64) {
 		if place := (rawID{g.client, g.blocks[0].clock}); d.parked[place] == g {
 			delete(d.parked, place)
 		}
-		if g.kept {
+		if g.kept && g.before == nil {
 			d.pendingBytes -= g.size
 			g.size, g.before = 0, g.blocks
 			d.woken = append(d.woken, g)
 		}
-		d.ready = append(d.ready, g)
+		if g.kept && !d.retrying {
+			d.later = append(d.later, g)
+		} else {
+			d.ready = append(d.ready, g)
+		}
 	}
 	if w.Len() == 0 {
 		delete(d.waiting, client)
@@ -197,9 +202,10 @@ func (d *Doc) wouldWait() bool {
 
 // setPendingDeletes keeps deletions of what is not there yet.
 func (d *Doc) setPendingDeletes(set []deletion) {
-	d.pendingBytes -= deletionSize * len(d.pendingDeletes)
+	d.pendingBytes -= deletionSize * d.pendingCount
 	d.pendingDeletes = joinDeletions(set)
-	d.pendingBytes += deletionSize * len(d.pendingDeletes)
+	d.pendingCount = len(d.pendingDeletes)
+	d.pendingBytes += deletionSize * d.pendingCount
 }
 
 // joinDeletions sorts deletions as yjs writes them, the highest client first and

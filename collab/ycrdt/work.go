@@ -51,7 +51,7 @@ func (d *Doc) restore(before saved) error {
 	fresh.mend()
 	fresh.begin()
 	fresh.ready, fresh.woken = append(fresh.ready, waiting...), waiting
-	fresh.integrateAll()
+	fresh.integrateReady()
 	fresh.keepWaiting()
 	fresh.setPendingDeletes(before.pendingDeletes)
 	fresh.opts, fresh.clientID = d.opts, d.clientID
