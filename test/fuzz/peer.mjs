@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 
 const codes = { create: 1, apply: 2, edit: 3, encode: 4, stateVector: 5, pending: 6, tree: 7, xml: 8, call: 9, reload: 10, roots: 11 }
 const statuses = ['ok', 'error', 'panic', 'nothing']
-const patience = 30_000 // of milliseconds, for a batch that takes one
+const patience = 120_000 // milliseconds for what takes one: the machine may be busy with other things
 
 /** Grows as it is written to. */
 export class Writer {
