@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -322,13 +321,10 @@ func fuzzApply(t *testing.T, v2 bool, updates ...[]byte) {
 		if structs, _ := doc.Pending(); structs {
 			continue // what waits may contradict itself, too
 		}
-		// Its text may be another one: what is no history of any editor can contradict
+		// What is in it may differ: what is no history of any editor can contradict
 		// itself, and then order decides, with yjs too.
 		if got, want := again.StateVector(), doc.StateVector(); !bytes.Equal(got, want) {
 			t.Fatalf("the state vector is %x after a round trip, was %x", got, want)
-		}
-		if got, want := again.deleted(), doc.deleted(); !slices.Equal(got, want) {
-			t.Fatalf("%v is deleted after a round trip, was %v", got, want)
 		}
 	}
 	readAll(doc)
