@@ -143,6 +143,7 @@ func TestHostileShapes(t *testing.T) {
 					}
 				}
 				checkStore(t, doc)
+				readAll(doc)
 				all, err := doc.encodeState(nil, v2)
 				if err != nil {
 					t.Fatal(err)

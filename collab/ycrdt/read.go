@@ -247,50 +247,58 @@ func (d *Doc) values(values []any, it *item) []any {
 
 // JSON gives a type as plain values, as toJSON does: a string, []any or Object. A
 // root, which does not know what it is, is an Object if it has keys, a string if
-// it has text, and otherwise []any.
-func (s Shared) JSON() any {
+// it has text, and otherwise []any. Types that nest deeper than 512 levels are left
+// out: null, or nothing in XML.
+func (s Shared) JSON() any { return s.json(0) }
+
+func (s Shared) json(depth int) any {
+	if depth > maxAnyDepth {
+		return nil
+	}
 	switch s.Kind() {
 	case KindText:
 		return s.Text()
 	case KindXMLText, KindXMLElement, KindXMLFragment:
-		return s.String()
+		var b strings.Builder
+		s.writeXML(&b, depth)
+		return b.String()
 	case KindMap, KindXMLHook:
-		return s.object()
+		return s.object(depth)
 	case KindArray:
-		return s.list()
+		return s.list(depth)
 	}
 	if len(s.typ.keys) > 0 {
-		return s.object()
+		return s.object(depth)
 	}
 	text := false
 	s.each(func(_ ref, it *item) { text = text || it.kind == kindString })
 	if text {
 		return s.Text()
 	}
-	return s.list()
+	return s.list(depth)
 }
 
-func (s Shared) object() Object {
+func (s Shared) object(depth int) Object {
 	o := Object{}
 	for _, key := range s.Keys() {
 		v, _ := s.Get(key)
-		o = append(o, Member{key, plainJSON(v)})
+		o = append(o, Member{key, plainJSON(v, depth)})
 	}
 	return o
 }
 
-func (s Shared) list() []any {
+func (s Shared) list(depth int) []any {
 	list := s.Elements()
 	for i := range list {
-		list[i] = plainJSON(list[i])
+		list[i] = plainJSON(list[i], depth)
 	}
 	return list
 }
 
-func plainJSON(v any) any {
+func plainJSON(v any, depth int) any {
 	switch v := v.(type) {
 	case Shared:
-		return v.JSON()
+		return v.json(depth + 1)
 	case Subdocument:
 		return Object{{"guid", v.GUID}}
 	}
@@ -302,17 +310,18 @@ func (s Shared) MarshalJSON() ([]byte, error) { return appendJSON(nil, s.JSON())
 
 // String gives an XML type as yjs's toString does, and a text's characters.
 func (s Shared) String() string {
-	var b strings.Builder
-	s.writeXML(&b)
-	return b.String()
+	return jsString(s, 0)
 }
 
-func (s Shared) writeXML(b *strings.Builder) {
+func (s Shared) writeXML(b *strings.Builder, depth int) {
+	if depth > maxAnyDepth {
+		return
+	}
 	switch s.Kind() {
 	case KindText:
 		b.WriteString(s.Text())
 	case KindXMLText:
-		s.writeXMLText(b)
+		s.writeXMLText(b, depth)
 	case KindXMLHook, KindMap, KindArray:
 		b.WriteString("[object Object]") // what JavaScript makes of these
 	case KindXMLElement:
@@ -320,40 +329,40 @@ func (s Shared) writeXML(b *strings.Builder) {
 		b.WriteString("<" + name)
 		for _, key := range s.Keys() {
 			v, _ := s.Get(key)
-			b.WriteString(" " + key + `="` + jsString(v) + `"`)
+			b.WriteString(" " + key + `="` + jsString(v, depth+1) + `"`)
 		}
 		b.WriteString(">")
-		s.writeChildren(b)
+		s.writeChildren(b, depth)
 		b.WriteString("</" + name + ">")
 	default:
-		s.writeChildren(b)
+		s.writeChildren(b, depth)
 	}
 }
 
-func (s Shared) writeChildren(b *strings.Builder) {
+func (s Shared) writeChildren(b *strings.Builder, depth int) {
 	for _, child := range s.Elements() {
 		if c, ok := child.(Shared); ok {
-			c.writeXML(b)
+			c.writeXML(b, depth+1)
 		} else {
-			b.WriteString(jsString(child))
+			b.WriteString(jsString(child, depth+1))
 		}
 	}
 }
 
 // writeXMLText writes formats as elements around the text that has them, with
 // their values' members as attributes.
-func (s Shared) writeXMLText(b *strings.Builder) {
+func (s Shared) writeXMLText(b *strings.Builder, depth int) {
 	for _, insert := range s.Delta() {
 		formats := slices.Clone(insert.Attributes)
 		slices.SortFunc(formats, func(x, y Member) int { return compareUTF16(x.Key, y.Key) })
 		for _, f := range formats {
 			b.WriteString("<" + f.Key)
 			for _, m := range jsMembers(f.Value) {
-				b.WriteString(" " + m.Key + `="` + jsString(m.Value) + `"`)
+				b.WriteString(" " + m.Key + `="` + jsString(m.Value, depth+1) + `"`)
 			}
 			b.WriteString(">")
 		}
-		b.WriteString(jsString(insert.Value))
+		b.WriteString(jsString(insert.Value, depth+1))
 		for _, f := range slices.Backward(formats) {
 			b.WriteString("</" + f.Key + ">")
 		}
@@ -386,7 +395,7 @@ func jsMembers(v any) Object {
 }
 
 // jsString gives a value as JavaScript puts it into a string.
-func jsString(v any) string {
+func jsString(v any, depth int) string {
 	switch v := v.(type) {
 	case string:
 		return v
@@ -395,21 +404,23 @@ func jsString(v any) string {
 	case Object:
 		return "[object Object]"
 	case Shared:
-		return v.String()
+		var b strings.Builder
+		v.writeXML(&b, depth)
+		return b.String()
 	case Subdocument:
 		return "[object Object]"
 	case []any:
 		parts := make([]string, len(v))
 		for i, e := range v {
 			if _, undefined := e.(Undefined); e != nil && !undefined {
-				parts[i] = jsString(e)
+				parts[i] = jsString(e, depth+1)
 			}
 		}
 		return strings.Join(parts, ",")
 	case []byte:
 		parts := make([]string, len(v))
 		for i, c := range v {
-			parts[i] = jsString(float64(c))
+			parts[i] = jsString(float64(c), depth)
 		}
 		return strings.Join(parts, ",")
 	case float64:
