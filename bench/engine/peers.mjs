@@ -1,13 +1,14 @@
 // The other engines, driven by bench/engine: reads requests, one a line, as JSON
-//   {"engine": "yjs"|"ywasm", "work": "...", "n": 50000}
-// and answers each with a line: {"ms": …} or {"bytes": …} or {"error": "…"}.
+//   {"engine": "yjs"|"ywasm", "work": "...", "n": 50000, "cpu": false}
+// and answers each with a line: {"ms": …}, {"bytes": …}, {"text": "…"},
+// {"skip": true} or {"error": "…"}.
 // Every sample is checked for the right text.
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { gunzipSync } from 'node:zlib'
 import * as Y from 'yjs'
-import * as W from 'ywasm'
 
 const data = join(import.meta.dirname ?? new URL('.', import.meta.url).pathname, 'testdata')
 const read = (name) => readFileSync(join(data, name))
@@ -30,6 +31,28 @@ const b4 = { get updates() { return updatesOf('b4-updates-v1.bin.gz') }, v1: new
 const b2 = { get updates() { return updatesOf('b2-updates-v1.bin.gz') }, text: unzipped('b2-final.txt.gz').toString() }
 const root = 'text'
 
+const wasmEngine = (W) => ({
+  make: () => new W.YDoc(),
+  apply: (doc, update) => W.applyUpdate(doc, update),
+  applyV2: (doc, update) => W.applyUpdateV2(doc, update),
+  encode: (doc) => W.encodeStateAsUpdate(doc),
+  encodeV2: (doc) => W.encodeStateAsUpdateV2(doc),
+  text: (doc, name) => doc.getText(name).toString(),
+  free: (doc) => doc.free(),
+  // The memory only grows, and what of it is in use cannot be told: what one
+  // document makes a new instance grow by is the nearest there is.
+  memory: () => W.__wasm.memory.buffer.byteLength,
+  fresh: () => wasmEngine(newInstance())
+})
+
+const require = createRequire(import.meta.url)
+
+/** ywasm makes its instance as it is loaded; another takes loading it again. */
+function newInstance() {
+  delete require.cache[require.resolve('ywasm')]
+  return require('ywasm')
+}
+
 const engines = {
   yjs: {
     make: () => new Y.Doc(),
@@ -43,19 +66,10 @@ const engines = {
     memory: () => {
       const m = process.memoryUsage()
       return m.heapUsed + m.arrayBuffers
-    }
+    },
+    fresh: () => engines.yjs
   },
-  ywasm: {
-    make: () => new W.YDoc(),
-    apply: (doc, update) => W.applyUpdate(doc, update),
-    applyV2: (doc, update) => W.applyUpdateV2(doc, update),
-    encode: (doc) => W.encodeStateAsUpdate(doc),
-    encodeV2: (doc) => W.encodeStateAsUpdateV2(doc),
-    text: (doc, name) => doc.getText(name).toString(),
-    free: (doc) => doc.free(),
-    // The wasm memory only grows, so that what is in use cannot be told.
-    memory: null
-  }
+  ywasm: wasmEngine(newInstance())
 }
 
 /** The root that the trace is about is not named in its description. */
@@ -71,11 +85,20 @@ function check(engine, doc, name, want) {
   if (got !== want) throw new Error(`the text has ${got.length} units, not ${want.length}`)
 }
 
+let cpuClock = false
+
+/** Milliseconds, by the wall clock or of the processor, all threads together. */
+function now() {
+  if (!cpuClock) return performance.now()
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 function timed(f) {
   global.gc()
-  const start = performance.now()
+  const start = now()
   const result = f()
-  return { ms: performance.now() - start, result }
+  return { ms: now() - start, result }
 }
 
 function applyAll(engine, trace, name) {
@@ -122,12 +145,11 @@ function encode(engine, encoded, v2) {
 }
 
 function heap(engine, fill) {
-  if (!engine.memory) return { skip: true }
   global.gc()
   global.gc()
   const before = engine.memory()
   const doc = engine.make()
-  fill(doc)
+  fill(engine, doc)
   global.gc()
   global.gc()
   const bytes = engine.memory() - before
@@ -143,10 +165,18 @@ const work = {
   'load-v2': (e) => load(e, e.applyV2, b4.v2),
   'encode-v1': (e) => encode(e, e.encode, false),
   'encode-v2': (e) => encode(e, e.encodeV2, true),
-  'heap-load': (e) => heap(e, (doc) => e.apply(doc, b4.v1)),
+  'heap-load': (e) => heap(e.fresh(), (e, doc) => e.apply(doc, b4.v1)),
   'heap-stream': (e) => {
-    const updates = b4.updates // alive before and after
-    return heap(e, (doc) => { for (const u of updates) e.apply(doc, u) })
+    const updates = b4.updates
+    const result = heap(e.fresh(), (e, doc) => { for (const u of updates) e.apply(doc, u) })
+    if (updates.length === 0) throw new Error('the trace is empty') // and is alive until here
+    return result
+  },
+  // What is right after the first n updates, for the merges of others.
+  prefix: (e, n) => {
+    const doc = new Y.Doc()
+    for (const u of b4.updates.slice(0, n)) Y.applyUpdate(doc, u)
+    return { text: doc.getText(roots.b4).toString() }
   },
   merge: (e, n) => {
     if (!e.merge) return { skip: true }
@@ -167,6 +197,7 @@ for (const name of ['yjs', 'ywasm']) {
 console.log(JSON.stringify(versions))
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line)
+  cpuClock = request.cpu
   try {
     console.log(JSON.stringify(work[request.work](engines[request.engine], request.n)))
   } catch (err) {

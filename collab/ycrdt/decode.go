@@ -420,7 +420,11 @@ func (dec *decoder) deleteSet(set []deletion) []deletion {
 	for n := r.count("clients of deletions"); n > 0 && r.err == nil; n-- {
 		client := r.uint()
 		at := uint64(0) // version 2 has the distance from the last one
-		for m := r.count("deletions"); m > 0 && r.err == nil; m-- {
+		m := r.count("deletions")
+		if m > roomFor {
+			set = slices.Grow(set, min(m, 1024+r.left()/8))
+		}
+		for ; m > 0 && r.err == nil; m-- {
 			d := delRange{r.uint(), r.uint()}
 			if dec.v2 {
 				d.clock += at

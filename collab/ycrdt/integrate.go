@@ -137,7 +137,7 @@ func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
 			return needs, true
 		}
 		if state := d.stateOf(g.client); b.end() > state {
-			d.integrate(d.intern(g.client), b, g.buf, state-b.clock)
+			d.integrate(d.intern(g.client), b, g.buf, state-b.clock, len(g.blocks) == 1)
 		} else {
 			d.splitAround(b)
 		}
@@ -180,9 +180,11 @@ func (b *block) missing(client uint64, state func(uint64) uint64) (rawID, bool) 
 }
 
 // integrate puts a block whose dependencies are there into the store, without
-// its first offset units, which are there already.
-func (d *Doc) integrate(client uint32, b *block, buf []byte, offset uint64) {
-	if b.kind() == kindString && offset == 0 && d.extendTail(client, b, buf) {
+// its first offset units, which are there already. Only the last block of a group may
+// extend the tail: what comes after another is mostly to stand between the two, which
+// would have to be split again (in B4's document, every third).
+func (d *Doc) integrate(client uint32, b *block, buf []byte, offset uint64, last bool) {
+	if last && b.kind() == kindString && offset == 0 && d.extendTail(client, b, buf) {
 		return
 	}
 	r, it := d.alloc()

@@ -191,23 +191,31 @@ func (d *Doc) stateOf(clientID uint64) uint64 {
 
 // find gives the position among the client's structs of the one that holds
 // clock, which must be below the client's state. People type where they typed
-// last, so it looks around the last find first.
+// last, and what runs over all structs goes from one to the next, so it looks
+// farther and farther from the last find, and then between the last two looks.
 func (c *client) find(clock uint64) int {
 	clocks := c.clocks
-	last := len(clocks) - 1
-	if clocks[last] <= clock {
-		return last
+	high := len(clocks) - 1
+	if clocks[high] <= clock {
+		return high
 	}
-	if h := c.hint; h < last && clocks[h] <= clock {
-		if clock < clocks[h+1] {
-			return h
+	low := min(c.hint, high)
+	if clocks[low] <= clock {
+		for step := 1; low+step < high; step *= 2 {
+			if clocks[low+step] > clock {
+				high = low + step
+				break
+			}
+			low += step
 		}
-		if h+2 <= last && clock < clocks[h+2] {
-			c.hint = h + 1
-			return h + 1
+	} else {
+		for step := 1; ; step *= 2 {
+			high = low
+			if low = max(low-step, 0); clocks[low] <= clock {
+				break
+			}
 		}
 	}
-	low, high := 0, last
 	for high-low > 1 {
 		mid := int(uint(low+high) >> 1)
 		if clocks[mid] <= clock {
