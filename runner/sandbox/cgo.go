@@ -7,12 +7,12 @@ import "C"
 import "unsafe"
 
 const (
-	argv0      = C.BOX_ARGV0
-	boxUID     = C.BOX_UID
-	maxFilter  = C.BOX_MAX_FILTER
-	filters    = C.BOX_FILTERS
-	configSize = int(C.sizeof_struct_box_config)
-	reportSize = int(C.sizeof_struct_box_report)
+	zygoteArgv0 = C.ZYGOTE_ARGV0
+	boxUID      = C.BOX_UID
+	maxFilter   = C.BOX_MAX_FILTER
+	filters     = C.BOX_FILTERS
+	configSize  = int(C.sizeof_struct_box_config)
+	reportSize  = int(C.sizeof_struct_box_report)
 
 	reportReady  = C.BOX_READY
 	reportFailed = C.BOX_FAILED
@@ -36,6 +36,18 @@ func encodeConfig(spec Spec, lengths [filters]int) []byte {
 		c.hostname[i] = C.char(spec.Hostname[i])
 	}
 	return bytesOf(&c)
+}
+
+// encodeRequest gives the bytes of a struct box_request.
+func encodeRequest(uid int, usr, unified bool, groups int) []byte {
+	q := C.struct_box_request{uid: C.uint32_t(uid), groups: C.uint32_t(groups)}
+	if usr {
+		q.usr = 1
+	}
+	if unified {
+		q.unified = 1
+	}
+	return bytesOf(&q)
 }
 
 // encodeSignal gives the bytes of a struct box_signal.

@@ -160,12 +160,22 @@ func (c *cgroup) create2(limits Limits, quota int64) (err error) {
 	return os.WriteFile(filepath.Join(c.h.memoryFolder(c.group), "memory.oom.group"), []byte("1"), 0)
 }
 
-// attach moves a process in.
-func (c *cgroup) attach(pid int) error {
-	if c.v2 != nil {
-		return c.v2.AddProc(uint64(pid))
+// entrances are what a process enters the group by: with version 2 the folder, to be
+// cloned into, with version 1 each controller's tasks file, to write itself into.
+func (c *cgroup) entrances() (all []*os.File, err error) {
+	for _, folder := range c.h.folders(c.group) {
+		flags := os.O_RDONLY | unix.O_DIRECTORY
+		if !c.h.unified {
+			folder, flags = filepath.Join(folder, "tasks"), os.O_WRONLY
+		}
+		f, err := os.OpenFile(folder, flags, 0)
+		if err != nil {
+			closeAll(all)
+			return nil, fmt.Errorf("open the box's cgroup: %w", err)
+		}
+		all = append(all, f)
 	}
-	return c.v1.AddProc(uint64(pid))
+	return all, nil
 }
 
 // usage reads the kernel's accounting.

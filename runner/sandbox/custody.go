@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -17,8 +16,8 @@ type custody struct {
 	// Static once it is made.
 	launcher *Launcher
 	id       string
-	uid      int // init's on the host; the program's is the next
-	init     *exec.Cmd
+	uid      int      // init's on the host; the program's is the next
+	init     *os.File // pidfd of the first process; nil before there is one
 
 	gone      chan struct{}  // closed when init, and with it all, is gone
 	outOfMem  chan struct{}  // closed when the kernel said that memory ran out
@@ -51,28 +50,30 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 			e.close()
 		}
 	}()
+	lap := l.laps()
 	if c.cgroup, err = l.h.create(l.cfg.Name+"/"+c.id, spec.Limits); err != nil {
 		c.cgroup = nil
 		return nil, e, err
 	}
+	lap("cgroup")
 	if e, err = c.start(spec); err != nil {
 		return nil, e, err
 	}
+	lap("clone")
 	// Should ctx end, or a step hang, the reads below end with the sockets.
 	stop := context.AfterFunc(ctx, func() { hangUp(e.control, e.command) })
 	defer stop()
-	if err := c.cgroup.attach(c.init.Process.Pid); err != nil {
-		return nil, e, fmt.Errorf("move the box into its cgroup: %w", err)
-	}
 	if _, err := e.control.Write(append(encodeConfig(spec, lengths), instructions...)); err != nil {
 		return nil, e, errors.Join(fmt.Errorf("configure: %w", err), ctx.Err())
 	}
 	if e.master, err = awaitInit(e.control); err != nil {
 		return nil, e, errors.Join(err, ctx.Err())
 	}
+	lap("root")
 	if err := e.awaitStub(); err != nil {
 		return nil, e, errors.Join(err, ctx.Err())
 	}
+	lap("program's process")
 	if !stop() {
 		return nil, e, ctx.Err() // the sockets may have been hung up
 	}
@@ -109,18 +110,21 @@ func (c *custody) start(spec Spec) (e ends, err error) {
 	}
 	defer commandInside.Close()
 	e.command = command
-	c.init = &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{argv0}, Dir: "/", Env: []string{},
-		ExtraFiles: append([]*os.File{controlInside, commandInside}, mounts...), SysProcAttr: attributes(c.uid),
+	groups, err := c.cgroup.entrances()
+	if err != nil {
+		return e, err
 	}
-	if err := c.init.Start(); err != nil {
-		c.init = nil
+	defer closeAll(groups)
+	inside := append([]*os.File{controlInside, commandInside}, mounts...)
+	if c.init, err = c.launcher.zygote.clone(c.uid, spec.Usr != "", c.launcher.h.unified, inside, groups); err != nil {
 		return e, fmt.Errorf("start the box's init: %w", err)
 	}
 	c.processes.Add(1)
 	go func() { // ends with init, which ends with the control socket at the latest
 		defer c.processes.Done()
-		_ = c.init.Wait() // how init ends says nothing: the program's end is reported
+		if err := awaitExit(c.init); err != nil {
+			c.launcher.cfg.Log.Error("watch a box's init", "box", c.id, "error", err)
+		}
 		close(c.gone)
 	}()
 	return e, nil
@@ -260,7 +264,7 @@ func (c *custody) kill() error {
 	if c.init == nil {
 		return nil
 	}
-	if err := c.init.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := killProcess(c.init); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
 	return nil
@@ -286,6 +290,9 @@ func (c *custody) remove(ctx context.Context) error {
 		err = errors.Join(err, group.remove())
 	}
 	c.processes.Wait()
+	if c.init != nil {
+		_ = c.init.Close() // a pidfd has nothing to lose
+	}
 	c.launcher.forget(c)
 	return err
 }

@@ -1,12 +1,13 @@
 // The inside of a box: its first process (init) and the process that becomes the
-// program (stub). Both are this same executable, recognised by its argv[0] before
-// the Go runtime starts, so that a box costs one small process of one thread.
-// doc.go says who has which privilege and what travels where.
+// program (stub). The zygote makes the first by a clone of itself, so that a box
+// costs two small processes of one thread and no exec of its own. doc.go says who
+// has which privilege and what travels where.
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -14,6 +15,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +31,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "init.h"
 #include "protocol.h"
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#else
+#error "boxes are made for amd64 and arm64"
+#endif
 
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
 #define MOVE_MOUNT_F_EMPTY_PATH 4
@@ -49,19 +60,12 @@ extern char **environ;
 static struct box_config config;
 static struct sock_filter filters[BOX_MAX_FILTER];
 
-// report tells the host which step failed, and why, and ends the process.
-static void report(int fd, const char *step) {
+void report(int fd, const char *step) {
 	struct box_report r = {.kind = BOX_FAILED, .value = errno};
 	snprintf(r.step, sizeof r.step, "%s", step);
 	(void)!write(fd, &r, sizeof r);
 	_exit(111);
 }
-
-#define MUST(fd, step, call)      \
-	do {                          \
-		if ((call) < 0)           \
-			report((fd), (step)); \
-	} while (0)
 
 static void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
 	for (char *p = buf; n > 0;) {
@@ -78,74 +82,52 @@ static void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
 	}
 }
 
-static void put_file(const char *path, const char *text) {
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	MUST(CONTROL_FD, path, fd);
-	if (text)
-		(void)!write(fd, text, strlen(text));
-	close(fd);
-}
-
-static void bind_device(const char *name) {
-	char from[64], to[64];
-	snprintf(from, sizeof from, "/dev/%s", name);
-	snprintf(to, sizeof to, BOX_ROOT "/dev/%s", name);
-	put_file(to, NULL);
-	MUST(CONTROL_FD, from, mount(from, to, NULL, MS_BIND, NULL));
-}
-
+// bind_scratch shows a folder of the scratch file system at another place.
 static void bind_scratch(const char *name, const char *to, mode_t mode, int owner) {
 	char from[64];
-	snprintf(from, sizeof from, BOX_BASE "/scratch/%s", name);
+	snprintf(from, sizeof from, BOX_ROOT "/tmp/%s", name);
 	MUST(CONTROL_FD, from, mkdir(from, mode));
-	MUST(CONTROL_FD, from, chmod(from, mode));
-	MUST(CONTROL_FD, from, chown(from, owner, owner));
+	if (owner)
+		MUST(CONTROL_FD, from, chown(from, owner, owner));
 	MUST(CONTROL_FD, to, mount(from, to, NULL, MS_BIND, NULL));
 }
 
 // make_root builds the file system of the box and makes it the root: the image,
-// read-only and without its host mounts, scratch in memory, a small /dev, a /proc
-// of its own.
+// read-only and without its host mounts, scratch in memory, the zygote's small /dev,
+// a /proc of its own. What is around it is the zygote's, which has nothing of the
+// host's; leave_zygote lets go of that.
 static void make_root(void) {
 	char options[128];
-	MUST(CONTROL_FD, "make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	// Only in this mount namespace: a place to build on.
-	MUST(CONTROL_FD, "mount base", mount("tmpfs", BOX_BASE, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0755"));
-	MUST(CONTROL_FD, "make root", mkdir(BOX_ROOT, 0755));
+	umask(0);
 	MUST(CONTROL_FD, "mount image", syscall(SYS_move_mount, ROOTFS_FD, "", AT_FDCWD, BOX_ROOT, MOVE_MOUNT_F_EMPTY_PATH));
 	close(ROOTFS_FD);
 	if (config.usr) {
 		MUST(CONTROL_FD, "mount /usr", syscall(SYS_move_mount, USR_FD, "", AT_FDCWD, BOX_ROOT "/usr", MOVE_MOUNT_F_EMPTY_PATH));
 		close(USR_FD);
 	}
+	MUST(CONTROL_FD, "mount /dev", mount(BOX_DEVICES, BOX_ROOT "/dev", NULL, MS_BIND | MS_REC, NULL));
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", BOX_ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"));
 
-	MUST(CONTROL_FD, "make scratch", mkdir(BOX_BASE "/scratch", 0755));
+	// One file system, so that its limits are of all together.
 	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)config.scratch_bytes,
 	         (unsigned long long)config.scratch_inodes);
-	MUST(CONTROL_FD, "mount scratch", mount("tmpfs", BOX_BASE "/scratch", "tmpfs", MS_NOSUID | MS_NODEV, options));
+	MUST(CONTROL_FD, "mount scratch", mount("tmpfs", BOX_ROOT "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options));
 	bind_scratch("work", BOX_ROOT "/work", 0755, BOX_UID);
-	bind_scratch("tmp", BOX_ROOT "/tmp", 01777, 0);
-
-	MUST(CONTROL_FD, "mount /dev", mount("tmpfs", BOX_ROOT "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0755"));
-	const char *devices[] = {"null", "zero", "full", "random", "urandom", "tty"};
-	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-		bind_device(devices[i]);
-	MUST(CONTROL_FD, "make /dev/pts", mkdir(BOX_ROOT "/dev/pts", 0755));
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", BOX_ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"));
-	MUST(CONTROL_FD, "make /dev/shm", mkdir(BOX_ROOT "/dev/shm", 0755));
 	bind_scratch("shm", BOX_ROOT "/dev/shm", 01777, 0);
-	MUST(CONTROL_FD, "link /dev/ptmx", symlink("pts/ptmx", BOX_ROOT "/dev/ptmx"));
-	MUST(CONTROL_FD, "link /dev/fd", symlink("/proc/self/fd", BOX_ROOT "/dev/fd"));
-	MUST(CONTROL_FD, "link /dev/stdin", symlink("/proc/self/fd/0", BOX_ROOT "/dev/stdin"));
-	MUST(CONTROL_FD, "link /dev/stdout", symlink("/proc/self/fd/1", BOX_ROOT "/dev/stdout"));
-	MUST(CONTROL_FD, "link /dev/stderr", symlink("/proc/self/fd/2", BOX_ROOT "/dev/stderr"));
-	MUST(CONTROL_FD, "seal /dev", mount(NULL, BOX_ROOT "/dev", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL));
+	bind_scratch("tmp", BOX_ROOT "/tmp", 01777, 0); // the last: it covers the others' other place
 
 	MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible"));
+	umask(022);
 
 	MUST(CONTROL_FD, "enter root", chdir(BOX_ROOT));
 	MUST(CONTROL_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
-	MUST(CONTROL_FD, "let go of the host", umount2(".", MNT_DETACH));
+}
+
+// leave_zygote unmounts the former root, which lies upon the new one. The kernel
+// waits for an RCU grace period in it, a quarter of a millisecond, in which the stub
+// gets on.
+static void leave_zygote(void) {
+	MUST(CONTROL_FD, "let go of the zygote's root", umount2(".", MNT_DETACH));
 	MUST(CONTROL_FD, "enter root", chdir("/"));
 }
 
@@ -174,7 +156,7 @@ static void drop_bounding_set(int fd) {
 		}
 }
 
-// load_filters puts the seccomp filters in force, for good.
+// load_filters puts the program's seccomp filters in force, for good.
 static void load_filters(int fd) {
 	size_t at = 0;
 	MUST(fd, "set no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
@@ -184,6 +166,28 @@ static void load_filters(int fd) {
 		if (program.len > 0)
 			MUST(fd, "load seccomp filter", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
 	}
+}
+
+// confine leaves init the calls of supervise; any other kills it, and the box with it.
+static void confine(void) {
+#define ALLOW(call) \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+#ifdef SYS_poll
+		ALLOW(poll),
+#endif
+		ALLOW(ppoll), ALLOW(read), ALLOW(write), ALLOW(wait4), ALLOW(kill), ALLOW(ioctl),
+		ALLOW(restart_syscall), ALLOW(rt_sigreturn), ALLOW(exit_group),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+#undef ALLOW
+	struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+	MUST(CONTROL_FD, "set no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	MUST(CONTROL_FD, "confine init", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
 }
 
 static void set_limit(int resource, uint64_t value, const char *step) {
@@ -409,13 +413,13 @@ static void send_master(int master) {
 	MUST(CONTROL_FD, "send the terminal", sendmsg(CONTROL_FD, &msg, 0));
 }
 
-static void box_init(void) {
+// box_init is the life of a box's first process, from when the zygote has made it.
+void box_init(void) {
 	prctl(PR_SET_NAME, "box-init");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	// What the launcher inherited from who started it is no business of a box.
+	// What it has of the zygote's is no business of a box.
 	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, USR_FD + 1, ~0U, 0));
-	// The host sends the configuration once this process is in its cgroup;
-	// nothing is allocated or forked before.
+	// The host sends the configuration once this process has its uids.
 	read_all(CONTROL_FD, &config, sizeof config, CONTROL_FD, "receive configuration");
 	size_t total = 0;
 	for (size_t i = 0; i < BOX_FILTERS; i++)
@@ -426,10 +430,12 @@ static void box_init(void) {
 	}
 	read_all(CONTROL_FD, filters, total * sizeof *filters, CONTROL_FD, "receive seccomp filters");
 
+	MUST(CONTROL_FD, "begin a session", setsid());
 	MUST(CONTROL_FD, "drop groups", setgroups(0, NULL));
+	MUST(CONTROL_FD, "become the box's root", setresgid(0, 0, 0));
+	MUST(CONTROL_FD, "become the box's root", setresuid(0, 0, 0));
 	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
 	MUST(CONTROL_FD, "set hostname", sethostname(config.hostname, strnlen(config.hostname, sizeof config.hostname)));
-	loopback_up();
 	make_root();
 
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), number = 0, unlocked = 0;
@@ -459,19 +465,12 @@ static void box_init(void) {
 	}
 	close(COMMAND_FD);
 	close(slave);
-	send_master(master);
+	leave_zygote();
+	loopback_up();
 	drop_bounding_set(CONTROL_FD);
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
-	load_filters(CONTROL_FD);
+	send_master(master); // which says that all is in place
+	confine();
 	supervise(program, master, signals);
-}
-
-// box_main runs before the Go runtime and takes over in a process that the
-// launcher started as a box.
-__attribute__((constructor)) static void box_main(int argc, char **argv) {
-	if (argc == 1 && strcmp(argv[0], BOX_ARGV0) == 0) {
-		box_init();
-		_exit(113);
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -253,16 +254,34 @@ func TestClosedLauncher(t *testing.T) {
 }
 
 func BenchmarkBuild(b *testing.B) {
+	parts := make(map[string][]time.Duration)
+	var order []string
+	note := func(part string, took time.Duration) {
+		if parts[part] == nil {
+			order = append(order, part)
+		}
+		parts[part] = append(parts[part], took)
+	}
+	setup.launcher.lapped = note
+	defer func() { setup.launcher.lapped = nil }()
 	for b.Loop() {
+		start := time.Now()
 		box, err := setup.launcher.Build(context.Background(), spec())
 		if err != nil {
 			b.Fatal(err)
 		}
+		note("build", time.Since(start))
 		b.StopTimer()
+		start = time.Now()
 		if err := box.Destroy(context.Background()); err != nil {
 			b.Fatal(err)
 		}
+		note("destroy", time.Since(start))
 		b.StartTimer()
+	}
+	for _, part := range order {
+		slices.Sort(parts[part])
+		b.ReportMetric(float64(parts[part][len(parts[part])/2].Microseconds()), "µs-p50-"+strings.ReplaceAll(part, " ", "-"))
 	}
 }
 

@@ -6,16 +6,30 @@
 
 #include <stdint.h>
 
-#define BOX_ARGV0 "corun-box" // how the executable knows that it is a box
+#define ZYGOTE_ARGV0 "corun-zygote" // how the executable knows that it is the zygote
 #define BOX_UID 1000          // the program's user and group, inside
-#define BOX_BASE "/tmp"       // where the box's root is built, in its mount namespace
-#define BOX_ROOT BOX_BASE "/root"
+// Places in the zygote's root, where a box is built.
+#define BOX_ROOT "/box"    // becomes the box's root
+#define BOX_DEVICES "/dev" // what a box gets as /dev
 
-enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6 };
+// Descriptors of a box's init, and the zygote's socket.
+enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6, ZYGOTE_FD = 3 };
 
 enum {
 	BOX_FILTERS = 2,      // seccomp programs, see CompileSeccomp
 	BOX_MAX_FILTER = 8192 // instructions of all together
+};
+
+enum { BOX_GROUPS = 8 }; // cgroup descriptors at most
+
+// On the zygote's socket, launcher to zygote, with the box's descriptors: its ends
+// of the control and command sockets, the image, the folder for /usr if there is
+// one, and those of its cgroup.
+struct box_request {
+	uint32_t uid;    // init's on the host; the program's is the next
+	uint32_t usr;    // whether there is a folder for /usr
+	uint32_t groups; // how many descriptors are of the cgroup
+	uint32_t unified; // version 2: the one is the group's folder; 1: each is a tasks file
 };
 
 // On the control socket, host to init, followed by the filters' instructions.

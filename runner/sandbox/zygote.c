@@ -1,0 +1,237 @@
+// The zygote: a process of one thread and a few pages that makes the boxes' first
+// processes by cloning itself. It is this same executable, recognised by its argv[0]
+// before the Go runtime starts. An exec of the whole executable for each box would
+// cost a millisecond, and the Go runtime cannot clone itself without one.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "init.h"
+#include "protocol.h"
+
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+
+#define ZYGOTE_ROOT "/tmp" // where its root is built; any folder that every host has
+
+enum { MOST_FDS = 4 + BOX_GROUPS };
+
+// become_box is the first that a clone does: it enters its cgroup and has its
+// descriptors where a box expects them.
+static void become_box(const struct box_request *q, const int *fds, int count) {
+	int control = fds[0], kept = count - (int)q->groups;
+	signal(SIGCHLD, SIG_DFL); // it waits for its children
+	// With version 1 each process enters by its own hand: a zero in "tasks" moves the
+	// thread that writes, and that takes no lock of the whole system and waits for no
+	// RCU grace period, as a pid in "cgroup.procs" does (milliseconds; kernel/cgroup/
+	// cgroup.c, cgroup_procs_write_start).
+	if (!q->unified)
+		for (int i = kept; i < count; i++)
+			MUST(control, "enter the box's cgroup", write(fds[i], "0", 1));
+	// Away from the places where they belong, then to them.
+	int away[4];
+	for (int i = 0; i < kept; i++)
+		MUST(control, "place descriptors", away[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CONTROL_FD + MOST_FDS + 8));
+	control = away[0];
+	for (int i = 0; i < kept; i++)
+		MUST(control, "place descriptors", dup3(away[i], CONTROL_FD + i, O_CLOEXEC));
+	box_init();
+	_exit(113);
+}
+
+static int put(pid_t pid, const char *file, const char *text) {
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text, strlen(text));
+	int failed = errno;
+	close(fd);
+	errno = failed;
+	return n < 0 ? -1 : 0;
+}
+
+// map gives a box its uids and gids.
+static int map(pid_t pid, uint32_t uid) {
+	char ids[96];
+	snprintf(ids, sizeof ids, "0 %u 1\n%d %u 1\n", uid, BOX_UID, uid + 1);
+	return put(pid, "uid_map", ids) < 0 || put(pid, "gid_map", ids) < 0 ? -1 : 0;
+}
+
+// receive gives the number of descriptors that came with a request, or ends the
+// process when the launcher has gone.
+static int receive(struct box_request *q, int fds[MOST_FDS]) {
+	struct iovec iov = {.iov_base = q, .iov_len = sizeof *q};
+	union {
+		char space[CMSG_SPACE(MOST_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n;
+	do
+		n = recvmsg(ZYGOTE_FD, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		_exit(n == 0 ? 0 : 112);
+	int count = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(fds, CMSG_DATA(c), (size_t)count * sizeof(int));
+		}
+	if (n != sizeof *q || q->groups > BOX_GROUPS || count != 3 + (q->usr ? 1 : 0) + (int)q->groups)
+		_exit(112); // the launcher is of the same executable: this is no request of its
+	return count;
+}
+
+// answer tells the launcher what came of a request, with the process's pidfd.
+static void answer(int pidfd, const char *failed, int error) {
+	struct box_report r = {.kind = failed ? BOX_FAILED : BOX_READY, .value = error};
+	if (failed)
+		snprintf(r.step, sizeof r.step, "%s", failed);
+	struct iovec iov = {.iov_base = &r, .iov_len = sizeof r};
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	if (pidfd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof control.space;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &pidfd, sizeof pidfd);
+	}
+	if (sendmsg(ZYGOTE_FD, &msg, MSG_NOSIGNAL) < 0)
+		_exit(0); // the launcher has gone
+}
+
+// make makes one box's first process.
+static void make(const struct box_request *q, const int *fds, int count) {
+	int pidfd = -1;
+	struct clone_args args = {
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	if (q->unified && q->groups > 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)fds[count - 1];
+	}
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+	if (pid == 0)
+		become_box(q, fds, count);
+	if (pid < 0) {
+		answer(-1, "clone the box's init", errno);
+		return;
+	}
+	// It waits for its configuration, which the launcher sends after the answer.
+	if (map(pid, q->uid) < 0) {
+		int failed = errno;
+		kill(pid, SIGKILL);
+		answer(-1, "map the box's uids", failed);
+	} else {
+		answer(pidfd, NULL, 0);
+	}
+	close(pidfd);
+}
+
+// prepare_devices fills the folder that boxes get as /dev.
+static void prepare_devices(void) {
+	static const struct {
+		const char *name;
+		unsigned major, minor; // Documentation/admin-guide/devices.txt
+	} devices[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+	static const char *links[][2] = {{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"},
+		{"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}};
+	char path[64];
+	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+		// Not the host's files: whoever watched those (inotify) would see the host use them.
+		snprintf(path, sizeof path, ZYGOTE_ROOT BOX_DEVICES "/%s", devices[i].name);
+		MUST(ZYGOTE_FD, path, mknod(path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)));
+	}
+	for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+		snprintf(path, sizeof path, ZYGOTE_ROOT BOX_DEVICES "/%s", links[i][1]);
+		MUST(ZYGOTE_FD, path, symlink(links[i][0], path));
+	}
+	MUST(ZYGOTE_FD, "make /dev/pts", mkdir(ZYGOTE_ROOT BOX_DEVICES "/pts", 0755));
+	MUST(ZYGOTE_FD, "make /dev/shm", mkdir(ZYGOTE_ROOT BOX_DEVICES "/shm", 0755));
+}
+
+// prepare_root gives the zygote a root of its own, in which boxes are built: so that a
+// box never has had anything of the host's, and a clone has few mounts to copy. It has
+// a whole /proc, as the kernel lets a box mount one only beside that
+// (fs/namespace.c, mount_too_revealing), and it is where uids are mapped.
+static void prepare_root(void) {
+	umask(0);
+	MUST(ZYGOTE_FD, "enter a mount namespace", unshare(CLONE_NEWNS));
+	MUST(ZYGOTE_FD, "make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	MUST(ZYGOTE_FD, "mount a root", mount("tmpfs", ZYGOTE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=16,mode=0755"));
+	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_ROOT, 0755));
+	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_DEVICES, 0755));
+	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT "/proc", 0755));
+	MUST(ZYGOTE_FD, "mount /dev", mount("tmpfs", ZYGOTE_ROOT BOX_DEVICES, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0755"));
+	prepare_devices();
+	MUST(ZYGOTE_FD, "seal /dev", mount(NULL, ZYGOTE_ROOT BOX_DEVICES, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NOATIME, NULL));
+	MUST(ZYGOTE_FD, "mount /proc", mount("proc", ZYGOTE_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+	MUST(ZYGOTE_FD, "enter the root", chdir(ZYGOTE_ROOT));
+	MUST(ZYGOTE_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
+	MUST(ZYGOTE_FD, "let go of the host", umount2(".", MNT_DETACH));
+	MUST(ZYGOTE_FD, "enter the root", chdir("/"));
+	MUST(ZYGOTE_FD, "seal the root", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL));
+	umask(022);
+}
+
+// keep_capabilities leaves this process only what it takes to map uids. A clone gets
+// all in the user namespace of its own.
+static void keep_capabilities(uint32_t mask) {
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{.effective = mask, .permitted = mask}};
+	MUST(ZYGOTE_FD, "drop capabilities", syscall(SYS_capset, &header, data));
+}
+
+static void zygote(void) {
+	prctl(PR_SET_NAME, "corun-zygote");
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	signal(SIGCHLD, SIG_IGN); // nobody waits here: the launcher watches by pidfd
+	MUST(ZYGOTE_FD, "close descriptors", syscall(SYS_close_range, ZYGOTE_FD + 1, ~0U, 0));
+	prepare_root();
+	keep_capabilities(1u << CAP_SETUID | 1u << CAP_SETGID);
+	answer(-1, NULL, 0); // ready
+	for (;;) {
+		struct box_request q;
+		int fds[MOST_FDS];
+		int count = receive(&q, fds);
+		make(&q, fds, count);
+		for (int i = 0; i < count; i++)
+			close(fds[i]);
+	}
+}
+
+// zygote_main runs before the Go runtime and takes over in a process that the
+// launcher started as its zygote.
+__attribute__((constructor)) static void zygote_main(int argc, char **argv) {
+	if (argc == 1 && strcmp(argv[0], ZYGOTE_ARGV0) == 0) {
+		zygote();
+		_exit(113);
+	}
+}
