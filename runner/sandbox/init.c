@@ -11,7 +11,6 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -82,23 +81,10 @@ static void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
 	}
 }
 
-// bind_scratch shows a folder of the scratch file system at another place.
-static void bind_scratch(const char *name, const char *to, mode_t mode, int owner) {
-	char from[64];
-	snprintf(from, sizeof from, BOX_ROOT "/tmp/%s", name);
-	MUST(CONTROL_FD, from, mkdir(from, mode));
-	if (owner)
-		MUST(CONTROL_FD, from, chown(from, owner, owner));
-	MUST(CONTROL_FD, to, mount(from, to, NULL, MS_BIND, NULL));
-}
-
-// make_root builds the file system of the box and makes it the root: the image,
-// read-only and without its host mounts, scratch in memory, the zygote's small /dev,
-// a /proc of its own. What is around it is the zygote's, which has nothing of the
-// host's; leave_zygote lets go of that.
+// make_root makes the image the root, read-only and without its host mounts, with the
+// zygote's small /dev and a /proc of its own. What was around it is the zygote's, which
+// has nothing of the host's; it lies upon the new root until leave_zygote.
 static void make_root(void) {
-	char options[128];
-	umask(0);
 	MUST(CONTROL_FD, "mount image", syscall(SYS_move_mount, ROOTFS_FD, "", AT_FDCWD, BOX_ROOT, MOVE_MOUNT_F_EMPTY_PATH));
 	close(ROOTFS_FD);
 	if (config.usr) {
@@ -106,37 +92,59 @@ static void make_root(void) {
 		close(USR_FD);
 	}
 	MUST(CONTROL_FD, "mount /dev", mount(BOX_DEVICES, BOX_ROOT "/dev", NULL, MS_BIND | MS_REC, NULL));
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", BOX_ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"));
-
-	// One file system, so that its limits are of all together.
-	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)config.scratch_bytes,
-	         (unsigned long long)config.scratch_inodes);
-	MUST(CONTROL_FD, "mount scratch", mount("tmpfs", BOX_ROOT "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options));
-	bind_scratch("work", BOX_ROOT "/work", 0755, BOX_UID);
-	bind_scratch("shm", BOX_ROOT "/dev/shm", 01777, 0);
-	bind_scratch("tmp", BOX_ROOT "/tmp", 01777, 0); // the last: it covers the others' other place
-
 	MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible"));
-	umask(022);
-
 	MUST(CONTROL_FD, "enter root", chdir(BOX_ROOT));
 	MUST(CONTROL_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
 }
 
-// leave_zygote unmounts the former root, which lies upon the new one. The kernel
-// waits for an RCU grace period in it, a quarter of a millisecond, in which the stub
-// gets on.
-static void leave_zygote(void) {
-	MUST(CONTROL_FD, "let go of the zygote's root", umount2(".", MNT_DETACH));
+// unmount_former unmounts the former root. It is a process of its own, with this one's
+// memory: the kernel waits for an RCU grace period in it (fs/namespace.c,
+// namespace_unlock), about a quarter of a millisecond, in which init gets on.
+static int unmount_former(void *failed) {
+	*(volatile int *)failed = umount2(".", MNT_DETACH) < 0 ? errno : 0;
+	return 0;
+}
+
+// leave_zygote begins to let go of what lies upon the new root, and has_left_zygote
+// waits until that is done.
+static pid_t leave_zygote(volatile int *failed) {
+	static char stack[16384] __attribute__((aligned(16)));
+	pid_t leaving = clone(unmount_former, stack + sizeof stack, CLONE_VM | SIGCHLD, (void *)failed);
+	MUST(CONTROL_FD, "let go of the zygote's root", leaving);
+	return leaving;
+}
+
+static void has_left_zygote(pid_t leaving, volatile int *failed) {
+	int status;
+	MUST(CONTROL_FD, "let go of the zygote's root", waitpid(leaving, &status, 0));
+	if (status != 0 || *failed != 0) {
+		errno = *failed;
+		report(CONTROL_FD, "let go of the zygote's root");
+	}
 	MUST(CONTROL_FD, "enter root", chdir("/"));
 }
 
-static void loopback_up(void) {
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	MUST(CONTROL_FD, "open a socket for loopback", s);
-	struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-	MUST(CONTROL_FD, "raise loopback", ioctl(s, SIOCSIFFLAGS, &ifr));
-	close(s);
+// bind_scratch shows a folder of the scratch file system at another place.
+static void bind_scratch(const char *from, const char *to, mode_t mode, int owner) {
+	MUST(CONTROL_FD, from, mkdir(from, mode));
+	if (owner)
+		MUST(CONTROL_FD, from, chown(from, owner, owner));
+	MUST(CONTROL_FD, to, mount(from, to, NULL, MS_BIND, NULL));
+}
+
+// mount_scratch gives the box what it can write to: one file system in memory, so that
+// its limits are of all together.
+static void mount_scratch(void) {
+	char options[128];
+	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)config.scratch_bytes,
+	         (unsigned long long)config.scratch_inodes);
+	umask(0);
+	MUST(CONTROL_FD, "mount scratch", mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options));
+	bind_scratch("/tmp/work", "/work", 0755, BOX_UID);
+	bind_scratch("/tmp/shm", "/dev/shm", 01777, 0);
+	bind_scratch("/tmp/tmp", "/tmp", 01777, 0); // the last: it covers the others' other place
+	umask(022);
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"));
 }
 
 // set_capabilities leaves this process only those of the mask.
@@ -193,14 +201,6 @@ static void confine(void) {
 static void set_limit(int resource, uint64_t value, const char *step) {
 	struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
 	MUST(COMMAND_FD, step, setrlimit(resource, &limit));
-}
-
-static void reset_signals(void) {
-	sigset_t none;
-	sigemptyset(&none);
-	for (int s = 1; s < NSIG; s++)
-		signal(s, SIG_DFL); // some cannot be set: they are as they should be
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 // A cursor over the command that the host sent. The host is trusted; lengths are
@@ -297,7 +297,9 @@ static uint32_t receive_start(int stdio[3], int *count) {
 // stub waits for one command and becomes the program. It has no privilege left.
 static void stub(int slave) {
 	prctl(PR_SET_NAME, "box");
-	reset_signals();
+	sigset_t none;
+	sigemptyset(&none);
+	MUST(COMMAND_FD, "unblock signals", sigprocmask(SIG_SETMASK, &none, NULL)); // init's
 	MUST(COMMAND_FD, "begin a session", setsid());
 	set_limit(RLIMIT_CORE, 0, "limit core files");
 	set_limit(RLIMIT_NOFILE, config.open_files, "limit open files");
@@ -305,7 +307,6 @@ static void stub(int slave) {
 	set_limit(RLIMIT_MSGQUEUE, 65536, "limit message queues");
 	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");
 	set_limit(RLIMIT_RTPRIO, 0, "limit priority");
-	drop_bounding_set(COMMAND_FD);
 	MUST(COMMAND_FD, "drop groups", setgroups(0, NULL));
 	MUST(COMMAND_FD, "become the box's user", setresgid(BOX_UID, BOX_UID, BOX_UID));
 	MUST(COMMAND_FD, "become the box's user", setresuid(BOX_UID, BOX_UID, BOX_UID));
@@ -437,6 +438,9 @@ void box_init(void) {
 	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
 	MUST(CONTROL_FD, "set hostname", sethostname(config.hostname, strnlen(config.hostname, sizeof config.hostname)));
 	make_root();
+	volatile int failed = 0;
+	pid_t leaving = leave_zygote(&failed);
+	mount_scratch();
 
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), number = 0, unlocked = 0;
 	MUST(CONTROL_FD, "open a terminal", master);
@@ -455,6 +459,7 @@ void box_init(void) {
 	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	MUST(CONTROL_FD, "watch for signals", signals);
 
+	drop_bounding_set(CONTROL_FD); // the program's as well
 	pid_t program = fork();
 	MUST(CONTROL_FD, "fork", program);
 	if (program == 0) {
@@ -465,9 +470,7 @@ void box_init(void) {
 	}
 	close(COMMAND_FD);
 	close(slave);
-	leave_zygote();
-	loopback_up();
-	drop_bounding_set(CONTROL_FD);
+	has_left_zygote(leaving, &failed);
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
 	send_master(master); // which says that all is in place

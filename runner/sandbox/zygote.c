@@ -8,11 +8,13 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -129,7 +131,7 @@ static void answer(int pidfd, const char *failed, int error) {
 static void make(const struct box_request *q, const int *fds, int count) {
 	int pidfd = -1;
 	struct clone_args args = {
-		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD,
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD,
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -201,21 +203,44 @@ static void prepare_root(void) {
 	umask(022);
 }
 
-// keep_capabilities leaves this process only what it takes to map uids. A clone gets
-// all in the user namespace of its own.
+// next_network gives the zygote a new network, with nothing but loopback, for the next
+// box: the clone inherits it and the zygote moves on. It takes the kernel more than half
+// a millisecond, and so nobody waits for that.
+static void next_network(void) {
+	MUST(ZYGOTE_FD, "enter a network namespace", unshare(CLONE_NEWNET));
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	MUST(ZYGOTE_FD, "open a socket for loopback", s);
+	struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	MUST(ZYGOTE_FD, "raise loopback", ioctl(s, SIOCSIFFLAGS, &ifr));
+	close(s);
+}
+
+// keep_capabilities leaves this process only what it takes to map uids and to change
+// networks. A clone gets all, in the user namespace of its own.
 static void keep_capabilities(uint32_t mask) {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {{.effective = mask, .permitted = mask}};
 	MUST(ZYGOTE_FD, "drop capabilities", syscall(SYS_capset, &header, data));
 }
 
+// reset_signals undoes what the launcher may have passed on.
+static void reset_signals(void) {
+	sigset_t none;
+	sigemptyset(&none);
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL); // some cannot be set: they are as they should be
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void zygote(void) {
 	prctl(PR_SET_NAME, "corun-zygote");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	reset_signals();
 	signal(SIGCHLD, SIG_IGN); // nobody waits here: the launcher watches by pidfd
 	MUST(ZYGOTE_FD, "close descriptors", syscall(SYS_close_range, ZYGOTE_FD + 1, ~0U, 0));
 	prepare_root();
-	keep_capabilities(1u << CAP_SETUID | 1u << CAP_SETGID);
+	keep_capabilities(1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_SYS_ADMIN | 1u << CAP_NET_ADMIN);
+	next_network();
 	answer(-1, NULL, 0); // ready
 	for (;;) {
 		struct box_request q;
@@ -224,6 +249,7 @@ static void zygote(void) {
 		make(&q, fds, count);
 		for (int i = 0; i < count; i++)
 			close(fds[i]);
+		next_network();
 	}
 }
 
