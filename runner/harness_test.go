@@ -44,7 +44,7 @@ func testRunner(t testing.TB, configure ...func(*Config)) *Runner {
 	}
 	t.Cleanup(func() { check(t, st.Close()) })
 	launcher, err := sandbox.Open(t.Context(), sandbox.Config{
-		Name: fmt.Sprintf("corun-test-%d-%d", os.Getpid(), instances.next()), ScratchDir: dir, Log: slog.Default(),
+		Name: fmt.Sprintf("corun-test-%d-%d", os.Getpid(), instances.next()), ScratchDir: filepath.Join(dir, "boxes"), Log: slog.Default(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -112,6 +112,14 @@ func (g *gather) drop() {
 	g.room.Broadcast()
 }
 
+// close throws away all that comes; what waits can still be taken.
+func (g *gather) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.discard = true
+	g.room.Broadcast()
+}
+
 // copyFrom reads a stream to its end. The program is held back to flow's rate
 // until ctx ends, from when on what is left in the pipe is read at once.
 //

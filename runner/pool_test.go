@@ -128,14 +128,47 @@ func killBoxOf(t *testing.T, commandLine string) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Up to the one that this process started.
-		for parent := parentOf(t, pid); parent != os.Getpid(); parent = parentOf(t, pid) {
+		// Up to the one that the zygote made.
+		for parent := parentOf(t, pid); !isZygote(t, parent); parent = parentOf(t, pid) {
 			pid = parent
 		}
 		check(t, syscall.Kill(pid, syscall.SIGKILL))
 		return true
 	}
 	return false
+}
+
+func isZygote(t *testing.T, pid int) bool {
+	t.Helper()
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	check(t, err)
+	return string(name) == "corun-zygote\n"
+}
+
+// The zygote's end costs no run.
+func TestZygoteDies(t *testing.T) {
+	r := testRunner(t, func(c *Config) { c.PoolSize = 1 })
+	eventually(t, "a full pool", func() bool { return r.pool.waiting() == 1 })
+	rec := start(t, r, program("bash", "echo before; read line; echo $line"))
+	rec.waitOutput(store.Stdout, "before")
+	files, err := filepath.Glob("/proc/[0-9]*/comm")
+	check(t, err)
+	for _, file := range files {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		check(t, err)
+		if name, err := os.ReadFile(file); err == nil && string(name) == "corun-zygote\n" && parentOf(t, pid) == os.Getpid() {
+			check(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	check(t, rec.run.Stdin("ann", []byte("after\n")))
+	if run := rec.end(); run.Status != store.StatusExited || rec.output(store.Stdout) != "before\nafter\n" {
+		t.Errorf("got %s, %q; printed %q", run.Status, run.Message, rec.output(store.Stdout))
+	}
+	for range 3 {
+		if run := start(t, r, program("bash", "echo hi")).end(); run.Status != store.StatusExited {
+			t.Errorf("got %s, %q", run.Status, run.Message)
+		}
+	}
 }
 
 func parentOf(t *testing.T, pid int) int {

@@ -17,15 +17,18 @@ const (
 	deliverEvery = 4 * time.Millisecond
 	// leastCPUCheck is the least time between two looks at the CPU time used.
 	leastCPUCheck = 20 * time.Millisecond
-	// endWithin is how long after its kill a box may take until its program is
-	// gone and its streams are read to their end.
-	endWithin = 5 * time.Second
+	// endWithin is how long after its kill a box may take until nothing runs in it. A
+	// run is over then, whatever becomes of the box.
+	endWithin = 200 * time.Millisecond
+	// readWithin is how long the streams of a box that is dead may take to be read to
+	// their end: nobody is left who could write, so it is as long as this process takes.
+	readWithin = 5 * time.Second
 	// nearlyCPU is the part of its CPU time that makes a program that reaches
 	// the wall clock's end one that spins. Both clocks allow 10 s, and one that
 	// spins gets a little less than a second of CPU time a second: it is let go
 	// on for spinGrace, so that the verdict names the limit it is about.
 	nearlyCPU = 0.9
-	spinGrace = 500 * time.Millisecond
+	spinGrace = 150 * time.Millisecond
 )
 
 // session is one execution of a program in a box. Owned by the supervisor.
@@ -143,6 +146,7 @@ func (s *session) attend() {
 		shutdown     = s.run.runner.ctx.Done()
 		eof          = s.eof
 		late         <-chan time.Time // runs from the end or the kill
+		dead         bool             // nothing runs in the box any more
 		spun         bool
 	)
 	for !s.over || eof != nil {
@@ -201,12 +205,26 @@ func (s *session) attend() {
 				s.kill(causeIdle)
 			}
 		case <-late:
+			if !dead && s.boxIsDead() {
+				dead, late = true, time.After(readWithin)
+				continue
+			}
 			// Destroying the box, which comes next, says what is stuck.
-			s.run.runner.log.Error("a box has not ended after its kill", "room", s.run.job.Room, "run", s.row.Number)
+			s.run.runner.log.Error("a box has not ended after its kill", "room", s.run.job.Room, "run", s.row.Number, "dead", dead)
 			s.over, eof = true, nil
+			s.gather.close()
 		}
 	}
 	s.deliver()
+}
+
+func (s *session) boxIsDead() bool {
+	select {
+	case <-s.box.Exited():
+		return true
+	default:
+		return false
+	}
 }
 
 // untilCPU is the least time in which a program that has used so much CPU time

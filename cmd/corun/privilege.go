@@ -318,5 +318,5 @@ func launcherMain(argument string) error {
 	log := newLogger(os.Stderr, common{LogFormat: cfg.LogFormat, LogLevel: cfg.LogLevel})
 	// It ends when the server does, and not before.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{Name: cfg.Name, Log: log}, cfg.Images)
+	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{Name: cfg.Name, OwnProcess: true, Log: log}, cfg.Images)
 }

@@ -250,7 +250,7 @@ type boxFlags struct {
 // open gives a launcher whose boxes work, and their image, which is built if it is
 // missing; or it says what doctor would.
 func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string) (*sandbox.Launcher, image.Image, error) {
-	launcher, err := sandbox.Open(ctx, sandbox.Config{Name: name, ScratchDir: common.DataDir, Log: log})
+	launcher, err := sandbox.Open(ctx, sandbox.Config{Name: name, Log: log})
 	if err != nil {
 		return nil, image.Image{}, fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%w", err)
 	}

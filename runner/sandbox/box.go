@@ -55,6 +55,9 @@ type keeper interface {
 	kill() error
 	exited() <-chan struct{} // closed when nothing runs in the box any more
 	oom() <-chan struct{}    // closed when the kernel killed for lack of memory
+	// collect kills the box, waits until it is empty and reads what its program left,
+	// as readCollected expects it.
+	collect(ctx context.Context, limits CollectLimits) (*os.File, error)
 	// remove kills the box, waits until it is empty and removes all of it.
 	remove(ctx context.Context) error
 }

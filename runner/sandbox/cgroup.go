@@ -209,15 +209,16 @@ func (c *cgroup) remove() error {
 }
 
 const (
-	removeWithin = 5 * time.Second
+	removeWithin = 3 * time.Second
 	removePause  = 2 * time.Millisecond
 )
 
 func (h hierarchy) remove(group string) error {
 	var errs []error
+	deadline := time.Now().Add(removeWithin)
 	for _, folder := range h.folders(group) {
 		err := unix.Rmdir(folder)
-		for deadline := time.Now().Add(removeWithin); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); err = unix.Rmdir(folder) {
+		for ; errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); err = unix.Rmdir(folder) {
 			time.Sleep(removePause) // nothing tells when a group has become removable
 		}
 		if err != nil && !errors.Is(err, unix.ENOENT) {

@@ -18,6 +18,7 @@ type custody struct {
 	id       string
 	uid      int      // init's on the host; the program's is the next
 	init     *os.File // pidfd of the first process; nil before there is one
+	work     *os.File // the program's folder
 
 	gone      chan struct{}  // closed when init, and with it all, is gone
 	outOfMem  chan struct{}  // closed when the kernel said that memory ran out
@@ -66,7 +67,7 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	if _, err := e.control.Write(append(encodeConfig(spec, lengths), instructions...)); err != nil {
 		return nil, e, errors.Join(fmt.Errorf("configure: %w", err), ctx.Err())
 	}
-	if e.master, err = awaitInit(e.control); err != nil {
+	if e.master, c.work, err = awaitInit(e.control); err != nil {
 		return nil, e, errors.Join(err, ctx.Err())
 	}
 	lap("root")
@@ -142,23 +143,24 @@ func socketPair() (outside, inside *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "box"), os.NewFile(uintptr(fds[1]), "launcher"), nil
 }
 
-// awaitInit waits for init's first report, which carries the terminal.
-func awaitInit(control *os.File) (master *os.File, err error) {
-	buf, oob := make([]byte, reportSize), make([]byte, unix.CmsgSpace(4))
+// awaitInit waits for init's report that all is in place, which carries the terminal
+// and the program's folder.
+func awaitInit(control *os.File) (master, work *os.File, err error) {
+	buf, oob := make([]byte, reportSize), make([]byte, unix.CmsgSpace(2*4))
 	n, rights, err := receive(control, buf, oob)
 	if err != nil {
-		return nil, fmt.Errorf("wait for the box's init: %w", err)
+		return nil, nil, fmt.Errorf("wait for the box's init: %w", err)
 	}
 	if err := checkReady(buf[:n]); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(rights) != 1 {
-		return nil, errors.New("the box's init sent no terminal")
+	if len(rights) != 2 {
+		return nil, nil, fmt.Errorf("the box's init sent %d descriptors, not 2", len(rights))
 	}
 	if err := unix.SetNonblock(rights[0], true); err != nil {
-		return nil, errors.Join(err, unix.Close(rights[0]))
+		return nil, nil, errors.Join(err, unix.Close(rights[0]), unix.Close(rights[1]))
 	}
-	return os.NewFile(uintptr(rights[0]), "terminal"), nil
+	return os.NewFile(uintptr(rights[0]), "terminal"), os.NewFile(uintptr(rights[1]), "work"), nil
 }
 
 // receive reads a message with descriptors.
@@ -270,7 +272,17 @@ func (c *custody) kill() error {
 	return nil
 }
 
+// remove takes the box away. What cannot be taken away in time goes into quarantine:
+// see Launcher.quarantine.
 func (c *custody) remove(ctx context.Context) error {
+	err := c.tryRemove(ctx)
+	if err != nil {
+		c.launcher.quarantine(c, err)
+	}
+	return err
+}
+
+func (c *custody) tryRemove(ctx context.Context) error {
 	if c.init != nil {
 		if err := c.kill(); err != nil {
 			return err
@@ -281,13 +293,21 @@ func (c *custody) remove(ctx context.Context) error {
 			return fmt.Errorf("it did not end: %w", ctx.Err())
 		}
 	}
-	_, err := c.usage()
+	_, err := c.usage() // what it is in the end; nothing else can be read of it later
 	c.mu.Lock()
-	group := c.cgroup
-	c.cgroup = nil
+	group, work := c.cgroup, c.work
+	c.work = nil
 	c.mu.Unlock()
+	if work != nil {
+		_ = work.Close() // which frees the scratch memory
+	}
 	if group != nil {
-		err = errors.Join(err, group.remove())
+		if err := group.remove(); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.cgroup = nil
+		c.mu.Unlock()
 	}
 	c.processes.Wait()
 	if c.init != nil {

@@ -59,6 +59,9 @@ func run(m *testing.M) int {
 	if setup.filter, err = CompileSeccomp(oci); err != nil {
 		panic(err)
 	}
+	if name := os.Getenv(launcherVariable); name != "" {
+		busyLauncher(name)
+	}
 	setup.launcher, err = Open(ctx, Config{Name: "corun-sandbox-test", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		panic(err)

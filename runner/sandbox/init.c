@@ -397,20 +397,22 @@ static void supervise(pid_t program, int master, int signals) {
 	}
 }
 
-// send_master gives the host the terminal's other side.
-static void send_master(int master) {
+// send_ends gives the host the terminal's other side and the folder that programs work
+// in, which the host can read when the box is gone.
+static void send_ends(int master, int work) {
+	int ends[2] = {master, work};
 	struct box_report r = {.kind = BOX_READY};
 	struct iovec iov = {.iov_base = &r, .iov_len = sizeof r};
 	union {
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(sizeof ends)];
 		struct cmsghdr align;
 	} control = {{0}};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &master, sizeof(int));
+	c->cmsg_len = CMSG_LEN(sizeof ends);
+	memcpy(CMSG_DATA(c), ends, sizeof ends);
 	MUST(CONTROL_FD, "send the terminal", sendmsg(CONTROL_FD, &msg, 0));
 }
 
@@ -473,7 +475,10 @@ void box_init(void) {
 	has_left_zygote(leaving, &failed);
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
-	send_master(master); // which says that all is in place
+	int work = open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	MUST(CONTROL_FD, "open /work", work);
+	send_ends(master, work); // which says that all is in place
+	close(work);
 	confine();
 	supervise(program, master, signals);
 }

@@ -1,14 +1,18 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,8 +37,12 @@ type Config struct {
 	// machine must have different names; one that follows another must have the
 	// same, so that it finds what that left behind.
 	Name string
-	// ScratchDir is kept for host files of boxes; there are none today.
+	// ScratchDir is for host files of boxes, each by its name. There are none today:
+	// whatever is in it is left over.
 	ScratchDir string
+	// OwnProcess says that this process does nothing else, so that its descriptors can
+	// be counted: see Leftovers.
+	OwnProcess bool
 	Log        *slog.Logger
 }
 
@@ -88,9 +96,18 @@ type Launcher struct {
 	// before the first box.
 	lapped func(part string, took time.Duration)
 
+	menders sync.WaitGroup // who try again to remove what is in quarantine
+	closing chan struct{}  // closed by Close
+	// descriptors is how many this process had before its first box, or 0 where it does
+	// other things as well.
+	descriptors int
+
 	mu     sync.Mutex // guards below
 	next   int
 	live   map[string]*custody
+	wedged map[string]*custody // in quarantine
+	gone   []int               // uids of the last boxes that are gone, in a ring
+	oldest int                 // where in gone
 	closed bool
 }
 
@@ -121,7 +138,14 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Launcher{cfg: cfg, h: h, live: make(map[string]*custody)}
+	l := &Launcher{cfg: cfg, h: h, closing: make(chan struct{}), live: make(map[string]*custody), wedged: make(map[string]*custody)}
+	if cfg.OwnProcess {
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return nil, fmt.Errorf("count descriptors: %w", err)
+		}
+		l.descriptors = len(open)
+	}
 	removed, err := l.removeLeftovers()
 	if err != nil {
 		return nil, fmt.Errorf("remove what a former process left behind: %w", err)
@@ -139,9 +163,13 @@ func (l *Launcher) Close() error {
 		return l.remote.close()
 	}
 	l.mu.Lock()
-	l.closed = true
+	if !l.closed {
+		l.closed = true
+		close(l.closing)
+	}
 	alive := len(l.live)
 	l.mu.Unlock()
+	l.menders.Wait()
 	if alive > 0 {
 		return fmt.Errorf("close launcher: %d boxes were not destroyed", alive)
 	}
@@ -157,34 +185,54 @@ func (l *Launcher) Close() error {
 
 // Leftovers counts what is on the host of boxes that are gone.
 type Leftovers struct {
-	Processes int
-	Mounts    int
-	Cgroups   int
+	Processes   int // in their cgroups, or with their uids
+	Mounts      int // in the launcher's mount namespace
+	Cgroups     int
+	Scratch     int // files in the scratch folder
+	Descriptors int // of a launcher's own process: more than its boxes can have
+	Quarantined int // boxes that could not be taken away; it is tried again
 }
 
 // Total is the sum, which must be zero.
-func (l Leftovers) Total() int { return l.Processes + l.Mounts + l.Cgroups }
+func (l Leftovers) Total() int {
+	return l.Processes + l.Mounts + l.Cgroups + l.Scratch + l.Descriptors + l.Quarantined
+}
 
 // Leftovers looks for what boxes that are gone have left. It must be nothing.
-// Boxes have no mounts on the host, so that none can be left there: they live in
-// namespaces that end with their last process.
 func (l *Launcher) Leftovers() (Leftovers, error) {
 	if l.remote != nil {
 		return l.remote.leftovers()
 	}
 	// Before the live ones are listed: a box that is made meanwhile is not
 	// counted.
-	found, err := l.h.children(l.cfg.Name)
+	groups, err := l.h.children(l.cfg.Name)
+	if err != nil {
+		return Leftovers{}, err
+	}
+	scratch, err := l.scratch()
 	if err != nil {
 		return Leftovers{}, err
 	}
 	l.mu.Lock()
 	for id := range l.live {
-		delete(found, id)
+		delete(groups, id)
+		delete(scratch, id)
 	}
+	gone := make(map[int]bool, uidsPerBox*len(l.gone))
+	for _, uid := range l.gone {
+		gone[uid], gone[uid+1] = true, true
+	}
+	for _, c := range l.live {
+		delete(gone, c.uid)
+		delete(gone, c.uid+1)
+	}
+	left := Leftovers{Scratch: len(scratch), Quarantined: len(l.wedged)}
 	l.mu.Unlock()
-	var left Leftovers
-	for id := range found {
+	processes, err := processesOf(gone)
+	if err != nil {
+		return left, err
+	}
+	for id := range groups {
 		group := l.cfg.Name + "/" + id
 		if !l.h.exists(group) {
 			continue // it was destroyed between the two lists
@@ -194,9 +242,118 @@ func (l *Launcher) Leftovers() (Leftovers, error) {
 			return left, err
 		}
 		left.Cgroups++
-		left.Processes += len(pids)
+		for _, pid := range pids {
+			processes[pid] = true
+		}
 	}
-	return left, nil
+	left.Processes = len(processes)
+	if left.Mounts, err = l.mounts(); err != nil {
+		return left, err
+	}
+	left.Descriptors, err = l.spareDescriptors()
+	return left, err
+}
+
+// scratch lists the host files of boxes, by the box's name.
+func (l *Launcher) scratch() (map[string]bool, error) {
+	found := make(map[string]bool)
+	if l.cfg.ScratchDir == "" {
+		return found, nil
+	}
+	entries, err := os.ReadDir(l.cfg.ScratchDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the scratch folder: %w", err)
+	}
+	for _, e := range entries {
+		found[e.Name()] = true
+	}
+	return found, nil
+}
+
+// processesOf lists the host's processes that have one of these uids. Those that end
+// meanwhile are not there.
+func processesOf(uids map[int]bool) (map[int]bool, error) {
+	found := make(map[int]bool)
+	if len(uids) == 0 {
+		return found, nil
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// The folder is root's for a process that cannot be dumped, as init is: the
+		// file says who it really is. One that has ended and only waits for its parent
+		// to look has nothing of a box any more.
+		status, err := os.ReadFile(filepath.Join("/proc", e.Name(), "status"))
+		if err == nil && uids[realUID(status)] && !bytes.Contains(status, []byte("\nState:\tZ")) {
+			found[pid] = true
+		}
+	}
+	return found, nil
+}
+
+// realUID finds the real uid in /proc/PID/status, or gives -1.
+func realUID(status []byte) int {
+	for line := range strings.Lines(string(status)) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			if uid, err := strconv.Atoi(strings.Fields(ids)[0]); err == nil {
+				return uid
+			}
+		}
+	}
+	return -1
+}
+
+// mounts counts those in this process's mount namespace that only a box can have made.
+// Boxes live in namespaces that end with their last process, so that there are none.
+func (l *Launcher) mounts() (n int, err error) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return 0, fmt.Errorf("read mounts: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		point := fields[4]
+		if strings.HasPrefix(point, "/box/") || l.cfg.ScratchDir != "" && strings.HasPrefix(point, l.cfg.ScratchDir+"/") {
+			n++
+		}
+	}
+	return n, nil
+}
+
+const (
+	// descriptorsPerBox are init's pidfd, the program's folder, the watch on memory, and
+	// for a moment both ends of two sockets, the terminal, the image, and the cgroup's.
+	descriptorsPerBox = 16
+	spareDescriptors  = 16
+)
+
+// spareDescriptors counts how many descriptors this process and the zygote have beyond
+// what the boxes that are there can have. It is about processes that do nothing else.
+func (l *Launcher) spareDescriptors() (int, error) {
+	if l.descriptors == 0 {
+		return 0, nil
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0, fmt.Errorf("count descriptors: %w", err)
+	}
+	l.mu.Lock()
+	boxes := len(l.live)
+	l.mu.Unlock()
+	zygote, err := l.zygote.descriptors()
+	if err != nil {
+		return 0, err
+	}
+	return max(0, len(open)-l.descriptors-boxes*descriptorsPerBox-spareDescriptors) + max(0, zygote-2*spareDescriptors), nil
 }
 
 // removeLeftovers kills and removes the boxes of a former process.
@@ -230,19 +387,77 @@ func (l *Launcher) admit(c *custody) error {
 	if l.closed {
 		return ErrClosed
 	}
-	l.next++
+	used := make(map[int]bool, len(l.live))
+	for _, other := range l.live {
+		used[other.uid] = true
+	}
+	for ok := true; ok; ok = used[c.uid] { // after a million boxes they repeat
+		l.next++
+		// Launchers of one machine begin at different places.
+		place := (uint64(crc32.ChecksumIEEE([]byte(l.cfg.Name))) + uint64(l.next)) % hostUIDBoxes
+		c.uid = firstHostUID + int(place)*uidsPerBox
+	}
 	c.id = "box-" + strconv.Itoa(l.next)
-	// Launchers of one machine begin at different places.
-	place := (uint64(crc32.ChecksumIEEE([]byte(l.cfg.Name))) + uint64(l.next)) % hostUIDBoxes
-	c.uid = firstHostUID + int(place)*uidsPerBox
 	l.live[c.id] = c
 	return nil
 }
+
+// rememberedUIDs is how many boxes that are gone have their uids looked for.
+const rememberedUIDs = 4096
 
 func (l *Launcher) forget(c *custody) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.live, c.id)
+	if _, ok := l.wedged[c.id]; ok {
+		delete(l.wedged, c.id)
+		l.cfg.Log.Info("a box in quarantine is gone", "box", c.id)
+	}
+	if len(l.gone) < rememberedUIDs {
+		l.gone = append(l.gone, c.uid)
+	} else {
+		l.gone[l.oldest] = c.uid
+		l.oldest = (l.oldest + 1) % rememberedUIDs
+	}
+}
+
+const (
+	// mendEvery is the pause between two attempts to take away a box in quarantine.
+	mendEvery = 2 * time.Second
+	// mendWithin bounds one.
+	mendWithin = 5 * time.Second
+)
+
+// quarantine keeps a box that could not be taken away: its name and its uids are not
+// used again, it is counted as left over, and it is tried again until it is gone or the
+// launcher is closed.
+func (l *Launcher) quarantine(c *custody, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.wedged[c.id]; ok || l.closed {
+		return
+	}
+	l.wedged[c.id] = c
+	l.cfg.Log.Error("a box could not be taken away and is in quarantine", "box", c.id, "uid", c.uid, "error", why)
+	l.menders.Go(func() { l.mend(c) })
+}
+
+func (l *Launcher) mend(c *custody) {
+	every := time.NewTicker(mendEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+		case <-l.closing:
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), mendWithin)
+		err := c.tryRemove(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
 }
 
 // cloneImage gives a detached, read-only mount of a folder. The box moves it

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,8 @@ type request struct {
 	Box   string `json:"box,omitempty"`
 	Spec  *Spec  `json:"spec,omitempty"`
 	After int64  `json:"after,omitempty"` // nanoseconds until the caller gives up
+
+	Collect *CollectLimits `json:"collect,omitempty"`
 }
 
 // What can be asked.
@@ -42,6 +45,7 @@ const (
 	doUsage     = "usage"
 	doKill      = "kill"
 	doRemove    = "remove"
+	doCollect   = "collect"
 	doLeftovers = "leftovers"
 	doClose     = "close"
 )
@@ -54,6 +58,7 @@ type reply struct {
 	UID       int        `json:"uid,omitempty"`
 	Usage     *Usage     `json:"usage,omitempty"`
 	Leftovers *Leftovers `json:"leftovers,omitempty"`
+	TooMuch   bool       `json:"too_much,omitempty"` // the error is ErrTooMuch
 	Exited    bool       `json:"exited,omitempty"`
 	OOM       bool       `json:"oom,omitempty"`
 
@@ -372,6 +377,21 @@ func (b *remoteBox) remove(ctx context.Context) error {
 	return nil
 }
 
+func (b *remoteBox) collect(ctx context.Context, limits CollectLimits) (*os.File, error) {
+	m, err := b.remote.ask(ctx, request{Do: doCollect, Box: b.id, Collect: &limits})
+	if err != nil {
+		if m.TooMuch {
+			err = fmt.Errorf("%w%s", ErrTooMuch, strings.TrimPrefix(m.Error, ErrTooMuch.Error()))
+		}
+		return nil, err
+	}
+	if len(m.files) != 1 {
+		closeAll(m.files)
+		return nil, fmt.Errorf("the launcher sent %d descriptors, not 1", len(m.files))
+	}
+	return m.files[0], nil
+}
+
 func (r *remote) leftovers() (Leftovers, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
@@ -499,6 +519,9 @@ func (s *server) answer(ctx context.Context, q request) {
 	case doBuild:
 		s.build(ctx, q)
 		return
+	case doCollect:
+		s.collect(ctx, q)
+		return
 	case doLeftovers:
 		var left Leftovers
 		left, err = s.launcher.Leftovers()
@@ -510,6 +533,28 @@ func (s *server) answer(ctx context.Context, q request) {
 	if q.ID != 0 {
 		_ = s.wire.send(m) // fails only when nobody listens any more
 	}
+}
+
+func (s *server) collect(ctx context.Context, q request) {
+	m := reply{ID: q.ID}
+	s.mu.Lock()
+	c := s.boxes[q.Box]
+	s.mu.Unlock()
+	var files []*os.File
+	switch {
+	case c == nil:
+		m.Error = fmt.Sprintf("there is no box %q", q.Box)
+	case q.Collect == nil:
+		m.Error = "collecting needs limits"
+	default:
+		f, err := c.collect(ctx, *q.Collect)
+		m.Error, m.TooMuch = message(err), errors.Is(err, ErrTooMuch)
+		if err == nil {
+			defer f.Close()
+			files = append(files, f)
+		}
+	}
+	_ = s.wire.send(m, files...) // fails only when nobody listens any more
 }
 
 func (s *server) withBox(ctx context.Context, q request, m *reply) error {
@@ -527,12 +572,13 @@ func (s *server) withBox(ctx context.Context, q request, m *reply) error {
 	case doKill:
 		return c.kill()
 	case doRemove:
-		if err = c.remove(ctx); err != nil {
-			return err // it stays in the list: to be tried again, and counted as left over
-		}
+		err = c.remove(ctx) // or it is in quarantine
 		s.mu.Lock()
 		delete(s.boxes, q.Box)
 		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
 		u, err = c.usage()
 	default:
 		return fmt.Errorf("there is nothing called %q to do", q.Do)

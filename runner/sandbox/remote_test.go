@@ -43,7 +43,7 @@ func TestRemoteBox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := box.Start(ctx, Command{Args: []string{"python3", "-c", "import sys; print(sys.stdin.read()*2); sys.exit(3)"}, Env: testEnv})
+	p, err := box.Start(ctx, Command{Args: []string{"python3", "-c", "import sys; print(sys.stdin.read()*2); open('made', 'w').write('x' * 100); sys.exit(3)"}, Env: testEnv})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +63,12 @@ func TestRemoteBox(t *testing.T) {
 	}
 	if left, err := l.Leftovers(); err != nil || left.Total() != 0 {
 		t.Errorf("left over: %+v (%v)", left, err)
+	}
+	if c, err := box.Collect(ctx, wide); err != nil || len(c.Files) != 1 || c.Files[0].Path != "made" || len(c.Files[0].Content) != 100 {
+		t.Errorf("collected %+v (%v)", c, err)
+	}
+	if _, err := box.Collect(ctx, CollectLimits{Bytes: 99, Files: 1, Depth: 1}); !errors.Is(err, ErrTooMuch) {
+		t.Errorf("collected beyond a limit: %v", err)
 	}
 	if err := box.Destroy(ctx); err != nil {
 		t.Error(err)

@@ -24,17 +24,24 @@ type zygote struct {
 func (z *zygote) clone(uid int, usr, unified bool, inside, groups []*os.File) (*os.File, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.process == nil {
-		if err := z.start(); err != nil {
-			return nil, fmt.Errorf("start the zygote: %w", err)
+	request := encodeRequest(uid, usr, unified, len(groups))
+	files := append(inside[:len(inside):len(inside)], groups...)
+	for first := z.process != nil; ; first = false {
+		if z.process == nil {
+			if err := z.start(); err != nil {
+				return nil, fmt.Errorf("start the zygote: %w", err)
+			}
+		}
+		pidfd, err := z.ask(request, files)
+		if !errors.Is(err, errZygoteGone) {
+			return pidfd, err
+		}
+		// Nothing of it can be trusted any more. One that was killed since the last box
+		// is replaced.
+		if err = errors.Join(err, z.end()); !first {
+			return nil, err
 		}
 	}
-	pidfd, err := z.ask(encodeRequest(uid, usr, unified, len(groups)), append(inside[:len(inside):len(inside)], groups...))
-	if errors.Is(err, errZygoteGone) {
-		// Nothing of it can be trusted any more; the next box gets another.
-		err = errors.Join(err, z.end())
-	}
-	return pidfd, err
 }
 
 // errZygoteGone says that the zygote ended instead of answering.
@@ -124,6 +131,20 @@ func (z *zygote) ask(request []byte, files []*os.File) (*os.File, error) {
 		return nil, errors.New("the zygote sent no pidfd")
 	}
 	return pidfd, nil
+}
+
+// descriptors counts how many the zygote has.
+func (z *zygote) descriptors() (int, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.process == nil {
+		return 0, nil
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", z.process.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("count the zygote's descriptors: %w", err)
+	}
+	return len(open), nil
 }
 
 // close ends the zygote. Boxes do not depend on it.
