@@ -444,7 +444,7 @@ func TestManyAtOnce(t *testing.T) {
 			t.Errorf("run %d: %s, %q", i, run.Status, rec.output(store.Stdout))
 		}
 	}
-	if got := r.Stats(); got.Running != 0 || got.Leftovers != 0 {
+	if got := r.Stats(); got.Running != 0 || got.Leftovers.Total() != 0 {
 		t.Errorf("stats are %+v", got)
 	}
 }

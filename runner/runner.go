@@ -322,11 +322,11 @@ func (r *Runner) Active(room string) *Run {
 
 // Stats are counts for metrics.
 type Stats struct {
-	Running   int   // programs that execute
-	Queued    int   // runs that wait for their turn
-	Ready     int   // boxes that wait for a run
-	Cold      int64 // boxes built while somebody waited, since the start
-	Leftovers int   // processes, mounts and cgroups of boxes that are gone; must be zero
+	Running   int               // programs that execute
+	Queued    int               // runs that wait for their turn
+	Ready     int               // boxes that wait for a run
+	Cold      int64             // boxes built while somebody waited, since the start
+	Leftovers sandbox.Leftovers // of boxes that are gone; must be nothing
 }
 
 // Stats counts what goes on now.
@@ -338,7 +338,7 @@ func (r *Runner) Stats() Stats {
 		r.log.Error("count leftovers of boxes", "error", err)
 		return s
 	}
-	s.Leftovers = left.Total()
+	s.Leftovers = left
 	return s
 }
 

@@ -68,13 +68,43 @@ func (s *Server) metrics() *prometheus.Registry {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge("participants", "People connected to rooms.", func() float64 { _, n := s.live.Rooms(); return float64(n) })
 	gauge("rooms_loaded", "Rooms whose document is in memory.", func() float64 { return float64(s.cfg.Rooms.Loaded()) })
-	stats := func(pick func(st runner.Stats) int) func() float64 {
-		return func() float64 { return float64(pick(s.cfg.Runner.Stats())) }
-	}
-	gauge("runs_active", "Runs whose program is executing.", stats(func(st runner.Stats) int { return st.Running }))
-	gauge("runs_queued", "Runs waiting for a box.", stats(func(st runner.Stats) int { return st.Queued }))
-	gauge("pool_ready", "Boxes built ahead and waiting.", stats(func(st runner.Stats) int { return st.Ready }))
-	gauge("pool_cold_starts", "Boxes built while somebody waited, since the start.", stats(func(st runner.Stats) int { return int(st.Cold) }))
-	gauge("box_leftovers", "Processes, mounts and cgroups of boxes that are gone; must be zero.", stats(func(st runner.Stats) int { return st.Leftovers }))
+	reg.MustRegister(runsCollector{s.cfg.Runner})
 	return reg
+}
+
+// runsCollector reads the runner's counts once for each scrape: to look for what boxes
+// have left takes a walk through the machine's processes.
+type runsCollector struct{ runner *runner.Runner }
+
+var (
+	runsActive = prometheus.NewDesc("corun_runs_active", "Runs whose program is executing.", nil, nil)
+	runsQueued = prometheus.NewDesc("corun_runs_queued", "Runs waiting for a box.", nil, nil)
+	poolReady  = prometheus.NewDesc("corun_pool_ready", "Boxes built ahead and waiting.", nil, nil)
+	poolCold   = prometheus.NewDesc("corun_pool_cold_starts", "Boxes built while somebody waited, since the start.", nil, nil)
+	leftovers  = prometheus.NewDesc("corun_box_leftovers", "What is there of boxes that are gone; must be zero.", nil, nil)
+	leftByKind = prometheus.NewDesc("corun_box_leftovers_by_kind", "What is there of boxes that are gone, by what it is; must be zero.", []string{"kind"}, nil)
+)
+
+func (c runsCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{runsActive, runsQueued, poolReady, poolCold, leftovers, leftByKind} {
+		out <- d
+	}
+}
+
+func (c runsCollector) Collect(out chan<- prometheus.Metric) {
+	st := c.runner.Stats()
+	gauge := func(d *prometheus.Desc, n int, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	gauge(runsActive, st.Running)
+	gauge(runsQueued, st.Queued)
+	gauge(poolReady, st.Ready)
+	gauge(poolCold, int(st.Cold))
+	gauge(leftovers, st.Leftovers.Total())
+	for kind, n := range map[string]int{
+		"processes": st.Leftovers.Processes, "mounts": st.Leftovers.Mounts, "cgroups": st.Leftovers.Cgroups,
+		"scratch": st.Leftovers.Scratch, "descriptors": st.Leftovers.Descriptors, "quarantined": st.Leftovers.Quarantined,
+	} {
+		gauge(leftByKind, n, kind)
+	}
 }

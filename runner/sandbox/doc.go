@@ -4,28 +4,33 @@
 //
 // # Theory of operation
 //
-// A box has two processes of our own, both this same executable, started under
-// another name (argv[0] is corun-box) and taken over by C code in init.c before
-// the Go runtime starts:
+// A box has two processes of our own. A third, the zygote, makes them by cloning itself:
+// this same executable, started under another name (argv[0] is corun-zygote) and taken
+// over by C code in zygote.c and init.c before the Go runtime starts.
 //
 //	launcher (host, root)
-//	   └─ init   pid 1 of the box. In the box's user namespace it is uid 0, which
-//	      │      is an unprivileged uid of its own on the host. It mounts the
-//	      │      box's root, opens the terminal, then drops every capability but
-//	      │      CAP_KILL (in its own namespace) and only reaps and passes on
-//	      │      signals. It shares no memory and no uid with the program.
-//	      └─ stub  becomes the program. Uid 1000 inside, another unprivileged uid
-//	             on the host, no capability, an empty bounding set,
-//	             no_new_privs, both seccomp filters loaded, rlimits set: all of
-//	             it before it says that it is ready. What is left for the moment
-//	             of a run is to write the files, take the descriptors and exec.
+//	   └─ zygote  (host; may map uids and enter namespaces, no more) has one thread and
+//	      │       a root of its own: a read-only tmpfs with an empty folder, the /dev that
+//	      │       boxes get, and a /proc, which a box needs beside it to mount its own. It
+//	      │       always is in a network namespace that the next box gets.
+//	      └─ init  pid 1 of the box. In the box's user namespace it is uid 0, which
+//	         │     is an unprivileged uid of its own on the host. It mounts the
+//	         │     box's root, opens the terminal, then drops every capability but
+//	         │     CAP_KILL (in its own namespace) and may make nine system calls: it
+//	         │     only reaps and passes on signals. It shares no memory and no uid with
+//	         │     the program.
+//	         └─ stub  becomes the program. Uid 1000 inside, another unprivileged uid
+//	                on the host, no capability, an empty bounding set,
+//	                no_new_privs, both seccomp filters loaded, rlimits set: all of
+//	                it before it says that it is ready. What is left for the moment
+//	                of a run is to write the files, take the descriptors and exec.
 //
 // What travels where:
 //
 //	control socket  host to init: the configuration and the seccomp filters, sent
-//	                once the process is in its cgroup; then signals. Init to
-//	                host: the terminal's master, a step that failed, the
-//	                program's wait status. When the host's end closes, init ends
+//	                once the process has its uids; then signals. Init to host: the
+//	                terminal's master and a descriptor of /work, a step that
+//	                failed, the program's wait status. When the host's end closes, init ends
 //	                and with it, by the kernel's hand, everything in the box.
 //	command socket  stub to host: ready, or the step that failed. Host to stub:
 //	                one command, with the program's three descriptors. It closes
@@ -33,6 +38,11 @@
 //	image           a clone of the image's mount, read-only and detached, made by
 //	                the launcher, so that the box needs no way through the host's
 //	                folders.
+//
+//	zygote's socket what a box is made with: its uid, its ends of the two sockets, the
+//	                image, its cgroup's tasks files (version 1, in which it
+//	                writes itself) or folder (version 2, into which it is cloned).
+//	                Back: a pidfd, by which the launcher waits and kills.
 //
 // The box has its own user, pid, mount, network, IPC, UTS and cgroup namespaces.
 // Its cgroup bounds memory (without swap, tmpfs and page cache included),
@@ -42,5 +52,10 @@
 //
 // Everything a box has on the host is in its processes and its cgroup. Both carry
 // the launcher's name, so that what a crashed process left behind is found and
-// removed when the next one opens (see Open).
+// removed when the next one opens (see Open). A box that cannot be taken away is kept
+// in quarantine: counted (Leftovers), tried again, its name and uids not given again.
+//
+// Files go in through the stub, which writes them as the program's own user in an empty
+// folder, before the program is there. They come out when the box is dead
+// (Box.Collect): nobody can change them any more while the launcher reads them.
 package sandbox
