@@ -93,8 +93,9 @@ fuzz-yjs: test/node_modules/.package-lock.json ## the document engine against yj
 	go build -o $(TEST_DIR)/peer ./test/peer
 	cd test && node fuzz/fuzz.mjs --peer $(TEST_DIR)/peer --jobs $$(nproc) --out $(TEST_DIR)/histories
 
-bench: bench/engine/node_modules/.package-lock.json ## group commit, boxes, first output of a run; documents beside yjs and Yrs
-	go test -run '^$$' -bench . ./store ./runner/sandbox ./runner
+bench: $(TEST_DIR)/image.ok bench/engine/node_modules/.package-lock.json ## group commit, first output of a run; boxes beside other sandboxes; documents beside yjs and Yrs
+	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -run '^$$' -bench . ./store ./runner/sandbox ./runner
+	CORUN_IMAGE_DIR=$(TEST_DIR)/images go run ./bench/box
 	go run ./bench/engine
 
 bench/engine/node_modules/.package-lock.json: bench/engine/package-lock.json
