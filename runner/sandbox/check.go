@@ -26,7 +26,7 @@ var oldestKernel = [2]int{5, 15}
 
 // Check looks at what boxes need of this machine.
 func Check(_ context.Context) []Finding {
-	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSeccomp(), checkProc()}
+	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSeccomp(), checkProc(), checkOverlay()}
 }
 
 func finding(name, detail string, err error, mend string) Finding {
@@ -112,4 +112,15 @@ func checkProc() Finding {
 		}
 	}
 	return finding("proc", "/proc is whole", err, "run it outside of a container, or in one with an unmasked /proc")
+}
+
+// checkOverlay looks for overlayfs, without which boxes work and show a little more.
+func checkOverlay() Finding {
+	data, err := os.ReadFile("/proc/filesystems")
+	if err == nil && !strings.Contains(string(data), "\toverlay\n") {
+		err = errors.New("the kernel has no overlayfs: programs see where on this machine their image is, and can tell by its files when others use them")
+	}
+	f := finding("overlay", "each box has its own view of the image", err, "modprobe overlay, or a kernel with CONFIG_OVERLAY_FS")
+	f.Fatal = false
+	return f
 }

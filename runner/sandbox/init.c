@@ -85,8 +85,18 @@ static void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
 // zygote's small /dev and a /proc of its own. What was around it is the zygote's, which
 // has nothing of the host's; it lies upon the new root until leave_zygote.
 static void make_root(void) {
-	MUST(CONTROL_FD, "mount image", syscall(SYS_move_mount, ROOTFS_FD, "", AT_FDCWD, BOX_ROOT, MOVE_MOUNT_F_EMPTY_PATH));
+	MUST(CONTROL_FD, "mount image", syscall(SYS_move_mount, ROOTFS_FD, "", AT_FDCWD, BOX_IMAGE, MOVE_MOUNT_F_EMPTY_PATH));
 	close(ROOTFS_FD);
+	// An overlay of its own has files of its own, though not their content: boxes cannot
+	// signal each other by locks on the image's files, or watch each other use them, and
+	// /proc/self/mountinfo does not say where on the host the image is. It takes two
+	// layers (Documentation/filesystems/overlayfs.rst).
+	if (mount("overlay", BOX_ROOT, "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV, "lowerdir=" BOX_IMAGE ":" BOX_EMPTY) < 0) {
+		if (errno != ENODEV && errno != EPERM)
+			report(CONTROL_FD, "mount root");
+		// A kernel without; doctor says so.
+		MUST(CONTROL_FD, "mount root", mount(BOX_IMAGE, BOX_ROOT, NULL, MS_BIND, NULL));
+	}
 	if (config.usr) {
 		MUST(CONTROL_FD, "mount /usr", syscall(SYS_move_mount, USR_FD, "", AT_FDCWD, BOX_ROOT "/usr", MOVE_MOUNT_F_EMPTY_PATH));
 		close(USR_FD);

@@ -9,6 +9,8 @@
 #define ZYGOTE_ARGV0 "corun-zygote" // how the executable knows that it is the zygote
 #define BOX_UID 1000          // the program's user and group, inside
 // Places in the zygote's root, where a box is built.
+#define BOX_IMAGE "/image" // where the image is mounted
+#define BOX_EMPTY "/empty" // a folder with nothing in it
 #define BOX_ROOT "/box"    // becomes the box's root
 #define BOX_DEVICES "/dev" // what a box gets as /dev
 

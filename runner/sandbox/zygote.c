@@ -188,6 +188,8 @@ static void prepare_root(void) {
 	MUST(ZYGOTE_FD, "enter a mount namespace", unshare(CLONE_NEWNS));
 	MUST(ZYGOTE_FD, "make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	MUST(ZYGOTE_FD, "mount a root", mount("tmpfs", ZYGOTE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=16,mode=0755"));
+	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_IMAGE, 0755));
+	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_EMPTY, 0755));
 	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_ROOT, 0755));
 	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_DEVICES, 0755));
 	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT "/proc", 0755));
