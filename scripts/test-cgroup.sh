@@ -40,9 +40,9 @@ if ! [ -e "$dir/packages/ok" ]; then
 	}
 	touch "$dir/packages/ok"
 fi
-kernel=$(ls "$dir"/packages/root/boot/vmlinuz-* | head -n 1)
+kernel=$(find "$dir/packages/root/boot" -name 'vmlinuz-*' | head -n 1)
 brd=$(find "$dir/packages/root" -name 'brd.ko' | head -n 1) # a disk of memory, to swap to
-busybox=$(ls "$dir"/packages/root/bin/busybox "$dir"/packages/root/usr/bin/busybox 2>/dev/null | head -n 1)
+busybox=$(find "$dir/packages/root" -path '*/bin/busybox' | head -n 1)
 
 # The initramfs: a folder with all that the machine has.
 root=$dir/root
@@ -114,7 +114,8 @@ echo "test-cgroup$hierarchy ended with $status"
 poweroff -f
 INIT
 chmod 755 "$root/init"
-pattern=$(echo $tests | tr ' ' '|') # in one line
+# shellcheck disable=SC2086 # makes one line of it
+pattern=$(echo $tests | tr ' ' '|')
 echo "^Test($pattern)\$" >"$root/tests"
 (cd "$root" && find . | "$busybox" cpio -o -H newc 2>/dev/null | gzip -1) >"$dir/initramfs.gz"
 
