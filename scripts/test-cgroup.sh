@@ -7,7 +7,7 @@ set -eu
 
 # Those that need no more of an image than a shell.
 tests="MemoryLimit NoSwap Accounting ProcessCount Quota KillByGroup BoxSeesNoGroups KilledLauncher
-	Delegation ChooseBase ObservedPeak StartFailures LeftoversAreRemoved ClosedLauncher ManyBoxes RemoteEnds"
+	Delegation ChooseBase ObservedPeak StartFailures LeftoversAreRemoved ClosedLauncher ManyBoxes RemoteEnds RemoteMemory"
 seconds=300 # after which it has hung
 
 version=$1 binary=$2 dir=$3

@@ -144,6 +144,36 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// TestRemoteMemory: the lack of memory is told to who asked another process for the
+// box, also when the box's end is noticed first.
+func TestRemoteMemory(t *testing.T) {
+	files := probe(t)
+	l, served := serveLauncher(t, "corun-sandbox-remote")
+	s := spec()
+	s.Limits.MemoryBytes = 32 << 20
+	for range 5 {
+		box, err := l.Build(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := box.Start(t.Context(), Command{Args: []string{"/work/probe", "hog"}, Env: testEnv, Files: files}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, box.Exited(), "the end")
+		select {
+		case <-box.OOM(): // said before the end, or never
+		default:
+			t.Error("the end was told without its reason")
+		}
+		if err := box.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(l.Close(), <-served); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNoSwap: what does not fit in the memory does not go to swap either. It proves
 // the most where there is swap.
 func TestNoSwap(t *testing.T) {
