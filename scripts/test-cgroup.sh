@@ -6,7 +6,7 @@
 set -eu
 
 # Those that need no more of an image than a shell.
-tests="MemoryLimit NoSwap Accounting ProcessCount Quota KillByGroup BoxSeesNoGroups KilledLauncher
+tests="MemoryLimit NoSwap Accounting ProcessCount Quota KillByGroup BoxSeesNoGroups Findings KilledLauncher
 	Delegation ChooseBase ObservedPeak StartFailures LeftoversAreRemoved ClosedLauncher ManyBoxes RemoteEnds RemoteMemory"
 seconds=300 # after which it has hung
 

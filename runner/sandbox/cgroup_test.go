@@ -266,6 +266,27 @@ func TestBoxSeesNoGroups(t *testing.T) {
 	}
 }
 
+// TestFindings: doctor says which groups are used and that boxes get no swap.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	h := setup.launcher.h
+	want := map[string]string{"cgroup": h.String()}
+	if h.limitsSwap() {
+		want["swap"] = "boxes get none"
+	}
+	for _, f := range Check(t.Context()) {
+		if detail, ok := want[f.Name]; ok && f.OK && strings.HasPrefix(f.Detail, detail) {
+			delete(want, f.Name)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not found: %v", want)
+	}
+	if err := (hierarchy{root: filepath.Join(t.TempDir(), "none")}).writable(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a hierarchy that is not there: %v", err)
+	}
+}
+
 // roles are what this test program does when another test starts it, by
 // $CORUN_TEST_ROLE.
 var roles = map[string]func(context.Context) error{"leave": leave, "delegated": delegated}
