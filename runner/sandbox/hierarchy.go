@@ -106,8 +106,9 @@ func chooseBase(m mount, own string) hierarchy {
 	return h
 }
 
-// isDelegated looks for the mark that systemd puts on a group of a unit with
-// Delegate= (https://systemd.io/CGROUP_DELEGATION, "Delegation").
+// isDelegated looks for the mark that systemd puts on the group of a unit with
+// Delegate= (cgroup_xattr_apply in its src/core/cgroup.c; what it means is at
+// https://systemd.io/CGROUP_DELEGATION).
 func isDelegated(dir string) bool {
 	for _, name := range []string{"trusted.delegate", "user.delegate"} {
 		var value [8]byte
