@@ -23,7 +23,8 @@ func (d *Doc) cleanUp(remote bool) {
 		}
 		gaps := gaps{client: index}
 		for i, first := len(c.refs)-1, max(c.find(c.before), 1); i >= first; {
-			i -= 1 + gaps.merge(d, i)
+			merged, _ := gaps.merge(d, i)
+			i = merged - 1
 		}
 		gaps.close(d)
 	}
@@ -64,13 +65,13 @@ func (d *Doc) mergeSplits() {
 	for _, i := range split {
 		gaps.of(d, i.client)
 		c := &d.clients[i.client-1]
-		at := c.find(i.clock)
-		if at+1 < len(c.refs) && gaps.merge(d, at+1) > 1 {
-			continue
+		at := c.whole(c.find(i.clock))
+		if end := d.at(c.refs[at]).end(); end < c.state {
+			if _, joined := gaps.merge(d, c.find(end)); joined > 1 {
+				continue
+			}
 		}
-		if at > 0 {
-			gaps.merge(d, at)
-		}
+		gaps.merge(d, at)
 	}
 	gaps.close(d)
 	d.tx.split = split[:0]
@@ -90,16 +91,16 @@ func (g *gaps) of(d *Doc, client uint32) {
 	}
 }
 
-// merge joins the struct at pos with those left of it, and gives how many went.
-func (g *gaps) merge(d *Doc, pos int) int {
-	n := d.mergeRun(g.client, pos)
-	if n > 0 {
+// merge joins the struct at pos with those left of it: see mergeRun.
+func (g *gaps) merge(d *Doc, pos int) (first, joined int) {
+	first, joined = d.mergeRun(g.client, pos)
+	if joined > 0 {
 		if g.from >= g.to {
-			g.from, g.to = pos-n+1, pos+1
+			g.from, g.to = first+1, pos+1
 		}
-		g.from, g.to = min(g.from, pos-n+1), max(g.to, pos+1)
+		g.from, g.to = min(g.from, first+1), max(g.to, pos+1)
 	}
-	return n
+	return first, joined
 }
 
 func (g *gaps) close(d *Doc) {
@@ -132,9 +133,13 @@ func joinLocal(set []localDel) []localDel {
 // mergeRange joins the structs of a deleted range and the one after it.
 func (d *Doc) mergeRange(del localDel, gaps *gaps) {
 	c := &d.clients[del.client-1]
-	last := min(len(c.refs)-1, 1+c.find(del.end()-1))
+	last := c.whole(c.find(del.end() - 1))
+	if end := d.at(c.refs[last]).end(); end < c.state {
+		last = c.find(end)
+	}
 	for i := last; i > 0 && c.clocks[i] >= del.clock; {
-		i -= 1 + gaps.merge(d, i)
+		merged, _ := gaps.merge(d, i)
+		i = merged - 1
 	}
 }
 

@@ -303,23 +303,36 @@ func canMerge(left, right *item, rightRef ref) bool {
 }
 
 // mergeRun joins the client's pos-th struct with those left of it, as far as they
-// belong together, and gives how many were joined into the first. Their places in
-// the client's list are left for compact to take away, as zeroes: see gaps.
-func (d *Doc) mergeRun(client uint32, pos int) int {
+// belong together. It gives the place of what they have become and how many it took
+// in. Their places in the client's list stay until compact takes them away: each says
+// where the struct is that has taken in the one that was there, as -1 less its place.
+func (d *Doc) mergeRun(client uint32, pos int) (first, joined int) {
 	c := &d.clients[client-1]
-	first := pos
-	for first > 0 && c.refs[first] != 0 && c.refs[first-1] != 0 && canMerge(d.at(c.refs[first-1]), d.at(c.refs[first]), c.refs[first]) {
-		first--
+	if c.refs[pos] < 0 {
+		return pos, 0
 	}
-	if first == pos {
-		return 0
+	first = pos
+	for first > 0 {
+		before := c.whole(first - 1)
+		if !canMerge(d.at(c.refs[before]), d.at(c.refs[first]), c.refs[first]) {
+			break
+		}
+		first = before
+		joined++
 	}
+	if joined == 0 {
+		return pos, 0
+	}
+	tail := d.at(c.refs[pos]).end() == c.state
 	leftRef := c.refs[first]
 	left := d.at(leftRef)
 	for i := first + 1; i <= pos; i++ {
+		if c.refs[i] < 0 {
+			continue
+		}
 		right := d.at(c.refs[i])
 		if left.isItem() && left.size+right.size > 0 {
-			d.joinContent(c, left, right, pos == len(c.refs)-1)
+			d.joinContent(c, left, right, tail)
 		}
 		left.length += right.length
 	}
@@ -336,17 +349,28 @@ func (d *Doc) mergeRun(client uint32, pos int) int {
 		}
 	}
 	for i := first + 1; i <= pos; i++ {
-		d.release(c.refs[i])
-		c.refs[i] = 0
+		if c.refs[i] > 0 {
+			d.release(c.refs[i])
+			c.refs[i] = -ref(first) - 1
+		}
 	}
-	return pos - first
+	return first, joined
+}
+
+// whole gives the place of the struct that has taken in the one at a place, or that
+// place itself.
+func (c *client) whole(pos int) int {
+	for c.refs[pos] < 0 {
+		pos = int(-c.refs[pos] - 1)
+	}
+	return pos
 }
 
 // compact takes the zeroes between from and to out of the client's list.
 func (c *client) compact(from, to int) {
 	n := from
 	for i := from; i < to; i++ {
-		if c.refs[i] != 0 {
+		if c.refs[i] > 0 {
 			c.refs[n], c.clocks[n] = c.refs[i], c.clocks[i]
 			n++
 		}

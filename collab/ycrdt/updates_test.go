@@ -2,6 +2,7 @@ package ycrdt
 
 import (
 	"bytes"
+	"encoding/base64"
 	"maps"
 	"path/filepath"
 	"testing"
@@ -62,5 +63,31 @@ func TestUpdateFunctions(t *testing.T) {
 				t.Errorf("meta is %v (%v) and %v (%v)", meta1, err1, meta2, err2)
 			}
 		})
+	}
+}
+
+// What one deletion has joined stands where the next deletion looks for its
+// neighbours: found by histories with yjs, whose bytes these are.
+func TestJoinedByOneDeletionAndTheNext(t *testing.T) {
+	doc := New(Options{})
+	for i, u := range []struct{ v1, v2 string }{
+		{v1: "AQeEuLivDAAoAQNtYXABYQF9wAEoAQNtYXAI0LrQu9GO0YcBeoAAAAAAAAAAJwEDbWFwAWIDBcOcYmVyBwCEuLivDAIEh4S4uK8MAwYEAIS4uK8MBBzDqeaXpeacrOKAqGhlbGxvIPCfh6nwn4eqeCJcKACEuLivDAIBYQF3BjxiPiYiXAA="},
+		{v2: "AAAGxPDw3hgAAQQAASgDAWIBAQAAAQEBARd4AA=="},
+		{v1: "AQSEuLivDBinhLi4rwwWAwJoMQcAhLi4rwwYBoeEuLivDBkEKAEDbWFwA++9ngF2AgPvvZ59vwEBYn4BhLi4rwwBFgE="},
+		{v1: "AQSEuLivDBwAAaeEuLivDBgBKACEuLivDB0BYQF3AsOpqIS4uK8MAAF9v38BhLi4rwwDAAEYAxwB"},
+		{v1: "AQOEuLivDCCnhLi4rwwCASgAhLi4rwwgAWIBdwIJASgAhLi4rwwgAWEBdgABhLi4rwwDAhQXAR0C"},
+	} {
+		update, err := base64.StdEncoding.DecodeString(u.v1 + u.v2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := doc.apply(update, u.v2 != ""); err != nil {
+			t.Fatalf("update %d: %v", i, err)
+		}
+	}
+	const want = "AQqEuLivDAAhAQNtYXABYQEoAQNtYXAI0LrQu9GO0YcBeoAAAAAAAAAAIQEDbWFwAWIBABgoAQNtYXAD772eAXYCA++9nn2/AQFifgADqIS4uK8MAAF9v3+nhLi4rwwCASgAhLi4rwwgAWIBdwIJASgAhLi4rwwgAWEBdgABhLi4rwwDAAECGRwD"
+	state, err := doc.EncodeStateAsUpdate(nil)
+	if got := base64.StdEncoding.EncodeToString(state); err != nil || got != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
 	}
 }
