@@ -10,10 +10,14 @@ import (
 // is joined.
 func (d *Doc) cleanUp(remote bool) {
 	tx := &d.tx
+	var order map[uint32]int
+	if remote && len(tx.types) > 0 {
+		order = firstOf(tx.deleted)
+	}
 	tx.deleted = joinLocal(tx.deleted)
 	var marks []localDel
 	if remote && len(tx.types) > 0 {
-		marks = d.cleanUpFormats()
+		marks = d.cleanUpFormats(order)
 	}
 	d.collectAndMerge(tx.deleted)
 	for _, index := range tx.touched {
@@ -128,6 +132,17 @@ func joinLocal(set []localDel) []localDel {
 		n++
 	}
 	return set[:n]
+}
+
+// firstOf numbers the clients of deletions in the order in which each came first.
+func firstOf(set []localDel) map[uint32]int {
+	first := make(map[uint32]int)
+	for _, del := range set {
+		if _, ok := first[del.client]; !ok {
+			first[del.client] = len(first)
+		}
+	}
+	return first
 }
 
 // mergeRange joins the structs of a deleted range and the one after it.

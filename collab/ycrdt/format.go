@@ -1,6 +1,9 @@
 package ycrdt
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Formats of text are items that stand between the characters: from where one is,
 // its key has its value, or none any more if that is null.
@@ -91,7 +94,9 @@ func (d *Doc) noteChanged(index uint32) {
 
 // cleanUpFormats deletes the marks that have become redundant in nested texts, as
 // every yjs document does after an update from elsewhere. It gives the deletions.
-func (d *Doc) cleanUpFormats() []localDel {
+// order is that of the clients of what the transaction deleted: whether a deleted
+// character or a deleted mark of a text is seen first decides how it is cleaned up.
+func (d *Doc) cleanUpFormats(order map[uint32]int) []localDel {
 	tx := &d.tx
 	if !slices.ContainsFunc(tx.types, func(t uint32) bool { return d.types[t] != nil && !d.at(d.types[t].item).deleted }) {
 		return nil
@@ -114,7 +119,11 @@ func (d *Doc) cleanUpFormats() []localDel {
 			}
 		}
 	}
-	for _, del := range slices.Clone(tx.deleted) {
+	deleted := slices.Clone(tx.deleted) // by client and clock
+	slices.SortStableFunc(deleted, func(a, b localDel) int {
+		return cmp.Compare(order[a.client], order[b.client])
+	})
+	for _, del := range deleted {
 		c := &d.clients[del.client-1]
 		for i := c.find(del.clock); i < len(c.refs) && c.clocks[i] < del.end(); i++ {
 			it := d.at(c.refs[i])
