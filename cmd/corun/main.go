@@ -31,7 +31,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server: rooms, runs and page in one process."`
 	Doctor  doctorCmd  `cmd:"" help:"Check kernel, cgroups, seccomp, image and store; name each fault and its mend."`
 	Exec    execCmd    `cmd:"" help:"Run files once in a box, without a server."`
-	Image   imageCmd   `cmd:"" help:"Build and list the root file systems of boxes."`
+	Image   imageCmd   `cmd:"" help:"Make and look after the root file systems of boxes."`
 	Room    roomCmd    `cmd:"" help:"Make, list and delete rooms."`
 	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
 	Version versionCmd `cmd:"" help:"Print the version."`

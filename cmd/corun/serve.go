@@ -243,7 +243,7 @@ func displayAddr(addr net.Addr) string {
 
 // boxFlags choose what boxes are made of.
 type boxFlags struct {
-	Image string `help:"Root file system of boxes: default, or host for this machine's own /usr, which is weaker." enum:"default,host" default:"default"`
+	Image string `help:"Root file system of boxes: default, the name of an image (corun image list), or host for this machine's own /usr, which is weaker." default:"default" placeholder:"NAME"`
 	Pool  int    `help:"Boxes built ahead. Default: by memory." default:"0" placeholder:"N"`
 }
 

@@ -24,24 +24,30 @@ import (
 	"corun/store"
 )
 
-// image opens the chosen image and builds it first if it is not there.
-func (b boxFlags) image(ctx context.Context, common *common, progress io.Writer) (image.Image, error) {
-	if b.Image == "host" {
-		img, err := image.Host(common.imageDir())
-		if err != nil {
-			return image.Image{}, fmt.Errorf("use the host as image: %w", err)
+// image opens the chosen image, and builds the default one first if it is not there.
+// It cannot be removed until this process has ended.
+func (b boxFlags) image(ctx context.Context, common *common, progress io.Writer) (img image.Image, err error) {
+	switch b.Image {
+	case "host":
+		if img, err = image.Host(common.imageDir()); err != nil {
+			err = fmt.Errorf("use the host as image: %w", err)
 		}
-		return img, nil
+		return img, err
+	case "default":
+		recipe, err := image.DefaultRecipe()
+		if err != nil {
+			return img, fmt.Errorf("read image recipe: %w", err)
+		}
+		if img, err = image.Build(ctx, recipe, common.imageDir(), progress); err != nil {
+			return img, fmt.Errorf("build image (or use --image host, which is weaker): %w", err)
+		}
+	default:
+		if img, err = image.Open(common.imageDir(), b.Image); err != nil {
+			return img, fmt.Errorf("%w; corun image list shows what there is", err)
+		}
 	}
-	recipe, err := image.DefaultRecipe()
-	if err != nil {
-		return image.Image{}, fmt.Errorf("read image recipe: %w", err)
-	}
-	img, err := image.Build(ctx, recipe, common.imageDir(), progress)
-	if err != nil {
-		return image.Image{}, fmt.Errorf("build image (or use --image host, which is weaker): %w", err)
-	}
-	return img, nil
+	_, err = image.Hold(ctx, img)
+	return img, err
 }
 
 type doctorCmd struct {
@@ -109,12 +115,20 @@ func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
 		f.Mend = "leave --image host out"
 		return f
 	}
-	recipe, err := image.DefaultRecipe()
-	if err != nil {
-		f.OK, f.Fatal, f.Detail = false, true, err.Error()
+	name := c.Image
+	if name == "default" {
+		recipe, err := image.DefaultRecipe()
+		if err != nil {
+			f.OK, f.Fatal, f.Detail = false, true, err.Error()
+			return f
+		}
+		name = recipe.Name()
+	}
+	img, err := image.Open(common.imageDir(), name)
+	if err != nil && c.Image != "default" {
+		f.OK, f.Fatal, f.Detail, f.Mend = false, true, err.Error(), "corun image list shows what there is"
 		return f
 	}
-	img, err := image.Open(common.imageDir(), recipe.Name())
 	if err != nil {
 		f.OK, f.Detail, f.Mend = false, "the default image is not built yet", "corun image build (serve does it too; it needs mmdebstrap and takes about half a minute, once)"
 		return f
@@ -214,36 +228,6 @@ func (c *execCmd) Run(ctx context.Context, out io.Writer, common *common, log *s
 		return exitStatus(*result.ExitCode)
 	}
 	return exitStatus(125)
-}
-
-type imageCmd struct {
-	Build imageBuildCmd `cmd:"" help:"Build the default image from this machine's own package sources, if it is not there."`
-	List  imageListCmd  `cmd:"" help:"List the images."`
-}
-
-type imageBuildCmd struct{}
-
-func (imageBuildCmd) Run(ctx context.Context, out io.Writer, common *common) error {
-	began := time.Now()
-	img, err := boxFlags{Image: "default"}.image(ctx, common, os.Stderr)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%s  %s  (%.1f s)\n", img.Name, img.Rootfs, time.Since(began).Seconds())
-	return nil
-}
-
-type imageListCmd struct{}
-
-func (imageListCmd) Run(out io.Writer, common *common) error {
-	images, err := image.List(common.imageDir())
-	if err != nil {
-		return fmt.Errorf("list images: %w", err)
-	}
-	for _, img := range images {
-		fmt.Fprintf(out, "%s  %s\n", img.Name, img.Rootfs)
-	}
-	return nil
 }
 
 type roomCmd struct {

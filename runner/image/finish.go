@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // hostname is what programs see; boxes set it too.
@@ -30,121 +31,87 @@ var unwanted = []string{
 	"var/lib/apt", "var/cache/apt", "var/cache/debconf", "var/log", "var/lib/dpkg", "boot", "media", "mnt", "srv", "home",
 }
 
-// finish makes a bootstrapped root into an image.
-func finish(rootfs string) error {
-	for _, name := range unwanted {
-		if err := os.RemoveAll(filepath.Join(rootfs, name)); err != nil {
+// emptied are places that boxes mount over, with devices and what packages left.
+var emptied = []string{"work", "tmp", "dev", "proc", "sys", "run"}
+
+func remove(root *os.Root, names []string) error {
+	for _, name := range names {
+		if err := root.RemoveAll(name); err != nil {
 			return err
 		}
 	}
-	// Devices and what packages left in places that are mounted over.
-	for _, name := range []string{"dev", "tmp", "run", "proc", "sys"} {
-		if err := os.RemoveAll(filepath.Join(rootfs, name)); err != nil {
-			return err
-		}
-	}
-	if err := writeEtc(rootfs); err != nil {
-		return err
-	}
-	return dropSetuid(rootfs)
+	return nil
 }
 
-func writeEtc(rootfs string) error {
+// finish makes a root into an image. What a box mounts over is a folder of its own
+// then, and no link: a box's init mounts while the host is still in sight.
+func finish(root *os.Root) error {
+	if err := remove(root, emptied); err != nil {
+		return err
+	}
+	if err := writeEtc(root); err != nil {
+		return err
+	}
+	return dropRights(root)
+}
+
+func writeEtc(root *os.Root) error {
 	for _, name := range mountpoints {
-		if err := os.MkdirAll(filepath.Join(rootfs, name), 0o755); err != nil {
+		info, err := root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err := root.Mkdir(name, 0o755); err != nil {
+				return err
+			}
+			err = root.Chmod(name, 0o755) // whatever the umask
+		} else if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s is no folder, and boxes need one there", name)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	for name, content := range etc {
-		path := filepath.Join(rootfs, name)
 		// It may be a link to somewhere.
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := root.RemoveAll(name); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		if err := root.WriteFile(name, []byte(content), 0o644); err != nil {
+			return err
+		}
+		if err := root.Chmod(name, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dropSetuid takes the bits away that would be without effect in a box anyway.
-func dropSetuid(rootfs string) error {
-	return filepath.WalkDir(rootfs, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
+// dropRights takes away what would be without effect in a box anyway: setuid and
+// setgid bits, file capabilities, access lists.
+func dropRights(root *os.Root) error {
+	return fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() && !e.IsDir() {
 			return err
 		}
-		info, err := entry.Info()
+		f, err := root.Open(path)
 		if err != nil {
 			return err
 		}
-		if info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
-			return os.Chmod(path, info.Mode().Perm())
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if mode := info.Mode(); mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+			if err := f.Chmod(mode &^ (fs.ModeSetuid | fs.ModeSetgid)); err != nil {
+				return err
+			}
+		}
+		for _, name := range granting {
+			err := unix.Fremovexattr(int(f.Fd()), name)
+			if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+				return &fs.PathError{Op: "remove " + name + " of", Path: path, Err: err}
+			}
 		}
 		return nil
 	})
-}
-
-// Host gives an image that shows this machine's own /usr, for machines where
-// none can be built. It is weaker: programs learn what is installed here. Nothing
-// is mounted on the host: boxes mount /usr themselves, read-only.
-func Host(dir string) (Image, error) {
-	rootfs, err := filepath.Abs(filepath.Join(dir, "host", rootfsFolder))
-	if err != nil {
-		return Image{}, fmt.Errorf("make host image: %w", err)
-	}
-	if err := makeHost(rootfs); err != nil {
-		return Image{}, fmt.Errorf("make host image: %w", err)
-	}
-	return Image{Name: "host", Rootfs: rootfs, Usr: "/usr"}, nil
-}
-
-func makeHost(rootfs string) error {
-	if err := os.MkdirAll(filepath.Dir(filepath.Dir(rootfs)), 0o700); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Join(rootfs, "usr"), 0o755); err != nil {
-		return err
-	}
-	if err := writeEtc(rootfs); err != nil {
-		return err
-	}
-	// The merged /usr of all current distributions.
-	for _, name := range []string{"bin", "sbin", "lib", "lib64", "lib32", "libx32"} {
-		if target, err := os.Readlink("/" + name); err == nil {
-			if err := os.Symlink(target, filepath.Join(rootfs, name)); err != nil && !errors.Is(err, fs.ErrExist) {
-				return err
-			}
-		}
-	}
-	for _, name := range []string{"etc/ld.so.cache", "etc/ld.so.conf"} {
-		if data, err := os.ReadFile("/" + name); err == nil {
-			if err := os.WriteFile(filepath.Join(rootfs, name), data, 0o644); err != nil {
-				return err
-			}
-		}
-	}
-	return copyLinks("/etc/alternatives", filepath.Join(rootfs, "etc/alternatives"))
-}
-
-// copyLinks copies the links of a folder that may not be there.
-func copyLinks(from, to string) error {
-	entries, err := os.ReadDir(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if target, err := os.Readlink(filepath.Join(from, e.Name())); err == nil {
-			if err := os.Symlink(target, filepath.Join(to, e.Name())); err != nil && !errors.Is(err, fs.ErrExist) {
-				return err
-			}
-		}
-	}
-	return nil
 }
