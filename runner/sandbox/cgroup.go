@@ -89,8 +89,14 @@ func (h hierarchy) subsystems() ([]cgroup1.Subsystem, error) {
 	}, nil
 }
 
+// none says that boxes have no cgroups here: see Config.WithoutLimits.
+func (h hierarchy) none() bool { return h == hierarchy{} }
+
 // folders are the places of a group: one, or with v1 one for each controller.
 func (h hierarchy) folders(group string) []string {
+	if h.none() {
+		return nil
+	}
 	if h.unified {
 		return []string{filepath.Join(h.root, group)}
 	}
@@ -163,6 +169,9 @@ func (c *cgroup) create2(limits Limits, quota int64) (err error) {
 // entrances are what a process enters the group by: with version 2 the folder, to be
 // cloned into, with version 1 each controller's tasks file, to write itself into.
 func (c *cgroup) entrances() (all []*os.File, err error) {
+	if c == nil {
+		return nil, nil // a box without one
+	}
 	for _, folder := range c.h.folders(c.group) {
 		flags := os.O_RDONLY | unix.O_DIRECTORY
 		if !c.h.unified {

@@ -427,7 +427,7 @@ func Serve(ctx context.Context, socket *os.File, cfg Config, images []string) er
 		return err
 	}
 	defer w.file.Close() // nothing is buffered
-	unlock, err := takeName(ctx, cfg.Name)
+	unlock, err := takeName(ctx, cfg.RunDir, cfg.Name)
 	if err != nil {
 		return err
 	}
@@ -449,8 +449,11 @@ const nameWithin = 15 * time.Second
 
 // takeName waits until no other launcher has the name: one whose server was killed
 // is still taking its boxes away.
-func takeName(ctx context.Context, name string) (release func(), err error) {
-	f, err := os.OpenFile(filepath.Join("/run", name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+func takeName(ctx context.Context, dir, name string) (release func(), err error) {
+	if dir == "" {
+		dir = "/run"
+	}
+	f, err := os.OpenFile(filepath.Join(dir, name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the launcher's name: %w", err)
 	}
