@@ -199,7 +199,8 @@ func (r *remote) read() {
 		var m reply
 		files, err := r.wire.receive(&m)
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
+			// Reset: it ended with a message of ours unread.
+			if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
 				r.log.Error("the launcher cannot be understood", "error", err)
 			}
 			r.end()
