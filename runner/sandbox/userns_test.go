@@ -1,0 +1,112 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLargestRange(t *testing.T) {
+	file := "root:100000:65536\n1001:200000:1000\nada:300000:65536\nada:500000:131072\nada:x:9\nada:1\n:1:99999999\n"
+	for name, c := range map[string]struct {
+		names []string
+		want  extent
+	}{
+		"by name":            {[]string{"1000", "ada"}, extent{500000, 131072}},
+		"by number":          {[]string{"1001", "bea"}, extent{200000, 1000}},
+		"none":               {[]string{"1002", "cai"}, extent{}},
+		"not by a beginning": {[]string{"100", "ad"}, extent{}},
+	} {
+		if got := largestRange([]byte(file), c.names); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestChooseIDs(t *testing.T) {
+	whole := "         0          0 4294967295\n"
+	for name, c := range map[string]struct {
+		uids, gids string
+		want       idRange
+	}{
+		"the host's":             {whole, whole, idRange{firstHostUID, hostUIDBoxes}},
+		"one id":                 {"0 1000 1\n", "0 1000 1\n", idRange{}},
+		"subordinate ids":        {"0 1000 1\n1 100000 65536\n", "0 1000 1\n1 100000 65536\n", idRange{1, 32768}},
+		"more uids than gids":    {"0 1000 1\n1 100000 65536\n", "0 1000 1\n1 300000 1001\n", idRange{2, 500}},
+		"a container's, as root": {"0 100000 65536\n", "0 100000 65536\n", idRange{2, 32767}},
+		"too few":                {"0 1000 1\n1 100000 100\n", "0 1000 1\n1 100000 65536\n", idRange{}},
+		"none in common":         {"0 1000 1\n1 1 1000\n", "0 1000 1\n5000 1 1000\n", idRange{}},
+	} {
+		got := chooseIDs(mapped([]byte(c.uids)), mapped([]byte(c.gids)))
+		if got != c.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+		// No box may have the ids of another, or the launcher's.
+		seen := make(map[int]bool)
+		for n := range uint64(min(got.boxes, 1000)) {
+			for id := got.pair(n); id < got.pair(n)+uidsPerBox; id++ {
+				if seen[id] || id == 0 {
+					t.Fatalf("%s: box %d gets id %d, which is not free", name, n, id)
+				}
+				seen[id] = true
+			}
+		}
+	}
+}
+
+func TestUserNamespaceFault(t *testing.T) {
+	for name, c := range map[string]struct {
+		why    error
+		sysctl map[string]string
+		want   string
+		mend   string
+	}{
+		"none allowed":     {unix.ENOSPC, map[string]string{"user/max_user_namespaces": "0"}, "user.max_user_namespaces is 0", "user.max_user_namespaces=10000"},
+		"Debian's setting": {unix.EPERM, map[string]string{"user/max_user_namespaces": "9", "kernel/unprivileged_userns_clone": "0"}, "kernel.unprivileged_userns_clone is 0", "unprivileged_userns_clone=1"},
+		"AppArmor":         {fmt.Errorf("make mounts private: %w", unix.EACCES), map[string]string{"kernel/unprivileged_userns_clone": "1", "kernel/apparmor_restrict_unprivileged_userns": "1"}, "apparmor_restrict_unprivileged_userns is 1", "/etc/apparmor.d"},
+		"too many":         {unix.ENOSPC, map[string]string{"user/max_user_namespaces": "9"}, "as many as allowed", "raise"},
+		"something else":   {errors.New("mount /proc: operation not permitted"), nil, "mount /proc", "container"},
+	} {
+		detail, mend := userNamespaceFault(c.why, func(name string) string { return c.sysctl[name] })
+		if !strings.Contains(detail, c.want) || !strings.Contains(detail, c.why.Error()) || !strings.Contains(mend, c.mend) {
+			t.Errorf("%s: got %q, mend %q; want %q with the reason, and %q", name, detail, mend, c.want, c.mend)
+		}
+	}
+}
+
+func TestUIDsRunOut(t *testing.T) {
+	l := &Launcher{cfg: Config{Name: "few"}, ids: idRange{1, 2}, live: make(map[string]*custody), wedged: make(map[string]*custody)}
+	first, second, third := &custody{}, &custody{}, &custody{}
+	for _, c := range []*custody{first, second} {
+		if err := l.admit(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first.uid == second.uid {
+		t.Fatalf("two boxes have uid %d", first.uid)
+	}
+	if err := l.admit(third); err == nil {
+		t.Fatalf("a third box has uid %d, which another has", third.uid)
+	}
+	l.forget(first)
+	if err := l.admit(third); err != nil || third.uid != first.uid {
+		t.Fatalf("got uid %d, %v; want %d, which is free again", third.uid, err, first.uid)
+	}
+}
+
+func TestSharedUID(t *testing.T) {
+	l := &Launcher{cfg: Config{Name: "one"}, live: make(map[string]*custody), wedged: make(map[string]*custody)}
+	for range 3 {
+		c := &custody{}
+		if err := l.admit(c); err != nil || c.uid != 0 {
+			t.Fatalf("got uid %d, %v; want the only one, 0", c.uid, err)
+		}
+		l.forget(c)
+	}
+	if len(l.gone) != 0 {
+		t.Fatalf("the uids %v are looked for, which are the launcher's own", l.gone)
+	}
+}
