@@ -185,19 +185,47 @@ func bootstrap(ctx context.Context, r Recipe, rootfs string, progress io.Writer)
 	if err != nil {
 		return err
 	}
+	// Root writes the files where they belong. Others install in a user namespace, whose
+	// uids are of no use outside of it, and unpack the result as their own.
+	mode, format, target := "root", "directory", rootfs
+	if os.Geteuid() != 0 {
+		mode, format, target = "unshare", "tar", rootfs+".tar"
+		defer os.Remove(target)
+	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap",
-		"--mode=root", "--variant=essential", "--format=directory", "--quiet",
+		"--mode="+mode, "--variant=essential", "--format="+format, "--quiet",
 		`--aptopt=Acquire::Languages "none"`, `--aptopt=APT::Install-Recommends "false"`,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/info/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		"--include="+strings.Join(r.Packages, ","),
-		r.release.codename, rootfs, "-")
+		r.release.codename, target, "-")
 	cmd.Stdin = strings.NewReader(sources)
 	var said bytes.Buffer
 	cmd.Stdout = io.MultiWriter(progress, &said)
 	cmd.Stderr = cmd.Stdout
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("mmdebstrap: %w\n%s", err, tail(said.String(), 20))
+		err = fmt.Errorf("mmdebstrap: %w\n%s", err, tail(said.String(), 20))
+		if os.Geteuid() != 0 {
+			err = fmt.Errorf("%w\nwithout root it needs newuidmap and ids in /etc/subuid and /etc/subgid; or build it as root, once, in a folder that you can read: corun image build --image-dir DIR", err)
+		}
+		return err
+	}
+	if target == rootfs {
+		return nil
+	}
+	return unpack(ctx, target, rootfs)
+}
+
+// unpack extracts an archive as files of this user. Devices, which only root can make,
+// are left out: a box has its own.
+func unpack(ctx context.Context, archive, rootfs string) error {
+	if err := os.Mkdir(rootfs, 0o755); err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, "tar", "--extract", "--file", archive, "--directory", rootfs,
+		"--no-same-owner", "--preserve-permissions", "--exclude=./dev/*").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("unpack the image: %w\n%s", err, tail(string(out), 5))
 	}
 	return nil
 }
