@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image test test-go test-engine test-page test-e2e lint lint-all bench fuzz fuzz-yjs clean deps-build deps-run deps-test
+.PHONY: help run build page image test test-go test-cgroup test-cgroup1 test-cgroup2 test-engine test-page test-e2e lint lint-all bench fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,10 +45,24 @@ web/app/node_modules/.package-lock.json: web/app/package-lock.json
 image: build ## build the default image into the data directory, once
 	bin/corun image build --data-dir $(DATA)
 
-test: deps-test lint test-go test-engine test-page test-e2e ## install what the tests need and run them all
+test: deps-test lint test-go test-cgroup test-engine test-page test-e2e ## install what the tests need and run them all
 
 test-go: $(TEST_DIR)/image.ok ## Go tests with the race detector
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -race -timeout 20m ./...
+
+test-cgroup: # both versions, where their machine can be had
+	@if [ "$$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null; then $(MAKE) test-cgroup1 test-cgroup2; \
+	else echo "test-cgroup is left out: it takes an amd64 machine with qemu-system-x86"; fi
+
+test-cgroup1: $(TEST_DIR)/sandbox.test ## box tests with cgroup v1, in a virtual machine
+	scripts/test-cgroup.sh 1 $< $(TEST_DIR)/cgroup
+
+test-cgroup2: $(TEST_DIR)/sandbox.test ## box tests with cgroup v2, in a virtual machine
+	scripts/test-cgroup.sh 2 $< $(TEST_DIR)/cgroup
+
+.PHONY: $(TEST_DIR)/sandbox.test # Go knows what is up to date
+$(TEST_DIR)/sandbox.test:
+	go test -c -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./runner/sandbox
 
 # The same histories every time, so that a failure is the change's; fuzz-yjs makes
 # new ones.

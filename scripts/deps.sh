@@ -29,6 +29,9 @@ need npm npm
 if [ "$what" != build ]; then
 	need mmdebstrap mmdebstrap
 fi
+if [ "$what" = test ] && [ "$(uname -m)" = x86_64 ]; then
+	need qemu-system-x86_64 qemu-system-x86 # box tests in a kernel of their own
+fi
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 if [ "$what" = test ] && [ -z "$browser" ]; then
 	# Ubuntu has it as a snap, behind a package of another name.

@@ -59,10 +59,8 @@ func (c *custody) collect(ctx context.Context, limits CollectLimits) (*os.File, 
 	if err := c.kill(); err != nil {
 		return nil, err
 	}
-	select {
-	case <-c.gone:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("it did not end: %w", ctx.Err())
+	if err := c.await(ctx); err != nil {
+		return nil, err
 	}
 	// Its own, so that remove may close the other one meanwhile.
 	c.mu.Lock()

@@ -14,8 +14,8 @@ import (
 
 var wide = CollectLimits{Bytes: 64 << 20, Files: 4096, Depth: 32}
 
-// leave runs a program to its end and gives its box.
-func leave(t *testing.T, code string) *Box {
+// ran runs a program to its end and gives its box.
+func ran(t *testing.T, code string) *Box {
 	t.Helper()
 	box := build(t, spec())
 	p, err := box.Start(context.Background(), Command{Args: []string{"python3", "main.py"}, Env: testEnv, Files: []File{{Path: "main.py", Content: []byte("import os\nos.unlink('main.py')\n" + code)}}})
@@ -38,7 +38,7 @@ func collected(t *testing.T, box *Box, limits CollectLimits) (Collected, error) 
 }
 
 func TestCollect(t *testing.T) {
-	got, err := collected(t, leave(t, `
+	got, err := collected(t, ran(t, `
 import os, socket, stat
 os.makedirs('a/b'); open('a/b/c', 'w').write('deep')
 open('out', 'wb').write(bytes(range(256)))
@@ -83,7 +83,7 @@ open('main.py', 'w').write('left')
 
 // What goes on running is ended before anything is read.
 func TestCollectEndsTheBox(t *testing.T) {
-	box := leave(t, `
+	box := ran(t, `
 import os, sys
 if os.fork() == 0:
     os.setsid()
@@ -124,7 +124,7 @@ func TestCollectLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := collected(t, leave(t, c.code), CollectLimits{Bytes: 1 << 20, Files: 100, Depth: 8})
+			got, err := collected(t, ran(t, c.code), CollectLimits{Bytes: 1 << 20, Files: 100, Depth: 8})
 			if !errors.Is(err, ErrTooMuch) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%d files, %v; want one with %q", len(got.Files), err, c.want)
 			}
@@ -137,7 +137,7 @@ func TestCollectLimits(t *testing.T) {
 
 // A folder whose path is longer than PATH_MAX is read all the same.
 func TestCollectLongPath(t *testing.T) {
-	got, err := collected(t, leave(t, `
+	got, err := collected(t, ran(t, `
 import os
 for i in range(30):
     os.mkdir('d' * 255); os.chdir('d' * 255)

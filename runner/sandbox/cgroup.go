@@ -1,18 +1,18 @@
 package sandbox
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -26,69 +26,6 @@ const cpuPeriod = 100_000
 // ownTasks are init's; the limit on processes is for the program's.
 const ownTasks = 1
 
-// controllers are what a box's limits need.
-var controllers = []cgroup1.Name{cgroup1.Memory, cgroup1.Cpu, cgroup1.Cpuacct, cgroup1.Pids}
-
-// hierarchy is where this machine's cgroups are.
-type hierarchy struct {
-	unified bool
-	root    string // of v2's only mount, or the folder that holds v1's
-}
-
-// findHierarchy looks for mounted controllers: version 2 where it has them,
-// version 1 elsewhere.
-func findHierarchy() (hierarchy, error) {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return hierarchy{}, fmt.Errorf("read mounts: %w", err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		fields := strings.Fields(line)
-		if len(fields) < 10 {
-			continue
-		}
-		// After a separator: type, source, options.
-		for i := 6; i+1 < len(fields); i++ {
-			if fields[i] != "-" {
-				continue
-			}
-			point := fields[4]
-			switch fields[i+1] {
-			case "cgroup2":
-				if hasControllers(point) {
-					return hierarchy{true, point}, nil
-				}
-			case "cgroup":
-				if strings.Contains(","+fields[len(fields)-1]+",", ",memory,") {
-					return hierarchy{false, filepath.Dir(point)}, nil
-				}
-			}
-			break
-		}
-	}
-	return hierarchy{}, errors.New("no cgroup hierarchy with a memory controller is mounted")
-}
-
-func hasControllers(mount string) bool {
-	have, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
-	if err != nil {
-		return false
-	}
-	for _, want := range []string{"memory", "cpu", "pids"} {
-		if !strings.Contains(" "+strings.TrimSpace(string(have))+" ", " "+want+" ") {
-			return false
-		}
-	}
-	return true
-}
-
-// subsystems are the v1 controllers, for the library.
-func (h hierarchy) subsystems() ([]cgroup1.Subsystem, error) {
-	return []cgroup1.Subsystem{
-		cgroup1.NewMemory(h.root, cgroup1.OptionalSwap()), cgroup1.NewCpu(h.root), cgroup1.NewCpuacct(h.root), cgroup1.NewPids(h.root),
-	}, nil
-}
-
 // none says that boxes have no cgroups here: see Config.WithoutLimits.
 func (h hierarchy) none() bool { return h == hierarchy{} }
 
@@ -101,7 +38,7 @@ func (h hierarchy) folders(group string) []string {
 		return []string{filepath.Join(h.root, group)}
 	}
 	var all []string
-	for _, c := range controllers {
+	for _, c := range controllers1 {
 		all = append(all, filepath.Join(h.root, string(c), group))
 	}
 	return all
@@ -115,13 +52,15 @@ func (h hierarchy) memoryFolder(group string) string { return h.folders(group)[0
 type cgroup struct {
 	h     hierarchy
 	group string
-	v1    cgroup1.Cgroup
-	v2    *cgroup2.Manager
-	oom   *os.File // v1: an eventfd that the kernel signals
+	v1    cgroup1.Cgroup // nil with version 2
+	oom   oomWatch
+	// highest is the most memory that was seen, for kernels that keep no peak.
+	highest int64
 }
 
+// create makes a group with its limits. With version 2 its launcher's must be
+// prepared.
 func (h hierarchy) create(group string, limits Limits) (_ *cgroup, err error) {
-	quota := int64(limits.CPUs * cpuPeriod)
 	c := &cgroup{h: h, group: group}
 	defer func() {
 		if err != nil {
@@ -129,45 +68,52 @@ func (h hierarchy) create(group string, limits Limits) (_ *cgroup, err error) {
 		}
 	}()
 	if h.unified {
-		return c, c.create2(limits, quota)
+		err = c.create2(limits)
+	} else {
+		err = c.create1(limits)
 	}
-	period, swappiness := uint64(cpuPeriod), uint64(0)
-	tasks := int64(limits.Processes + ownTasks)
-	c.v1, err = cgroup1.New(cgroup1.StaticPath(group), &specs.LinuxResources{
-		Memory: &specs.LinuxMemory{Limit: &limits.MemoryBytes, Swap: &limits.MemoryBytes, Swappiness: &swappiness},
-		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
-		Pids:   &specs.LinuxPids{Limit: &tasks},
-	}, cgroup1.WithHierarchy(h.subsystems))
 	if err != nil {
-		return c, err
+		return nil, err
 	}
-	fd, err := c.v1.OOMEventFD()
-	if err != nil {
-		return c, fmt.Errorf("watch for lack of memory: %w", err)
-	}
-	if err := unix.SetNonblock(int(fd), true); err != nil {
-		return c, errors.Join(err, unix.Close(int(fd)))
-	}
-	c.oom = os.NewFile(fd, "oom eventfd")
-	return c, nil
+	return c, c.watchOOM()
 }
 
-func (c *cgroup) create2(limits Limits, quota int64) (err error) {
-	period, noSwap := uint64(cpuPeriod), int64(0)
-	c.v2, err = cgroup2.NewManager(c.h.root, "/"+c.group, &cgroup2.Resources{
-		Memory: &cgroup2.Memory{Max: &limits.MemoryBytes, Swap: &noSwap},
+func (c *cgroup) create1(limits Limits) (err error) {
+	quota, period, swappiness := int64(limits.CPUs*cpuPeriod), uint64(cpuPeriod), uint64(0)
+	tasks := int64(limits.Processes + ownTasks)
+	memory := &specs.LinuxMemory{Limit: &limits.MemoryBytes, Swappiness: &swappiness}
+	if c.h.limitsSwap() {
+		memory.Swap = &limits.MemoryBytes // with version 1 this is memory and swap together
+	}
+	c.v1, err = cgroup1.New(cgroup1.StaticPath(c.group), &specs.LinuxResources{
+		Memory: memory,
+		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
+		Pids:   &specs.LinuxPids{Limit: &tasks},
+	}, cgroup1.WithHierarchy(c.h.subsystems))
+	return err
+}
+
+func (c *cgroup) create2(limits Limits) error {
+	quota, period, together := int64(limits.CPUs*cpuPeriod), uint64(cpuPeriod), true
+	_, err := cgroup2.NewManager(c.h.root, "/"+c.group, &cgroup2.Resources{
+		// Out of memory, the box dies as one.
+		Memory: &cgroup2.Memory{Max: &limits.MemoryBytes, OOMGroup: &together},
 		CPU:    &cgroup2.CPU{Max: cgroup2.NewCPUMax(&quota, &period)},
 		Pids:   &cgroup2.Pids{Max: int64(limits.Processes + ownTasks)},
 	})
 	if err != nil {
 		return err
 	}
-	// The library has no field for it: out of memory, the box dies as one.
-	return os.WriteFile(filepath.Join(c.h.memoryFolder(c.group), "memory.oom.group"), []byte("1"), 0)
+	// The file is not there where the kernel does not account swap; doctor says so.
+	if err := put(c.h.memoryFolder(c.group), "memory.swap.max", "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
-// entrances are what a process enters the group by: with version 2 the folder, to be
-// cloned into, with version 1 each controller's tasks file, to write itself into.
+// entrances are what a process enters the group by: with version 2 the folder, for
+// clone3's CLONE_INTO_CGROUP, so that nothing of the box is ever outside; with version
+// 1 each controller's tasks file, for it to write itself into. The caller closes them.
 func (c *cgroup) entrances() (all []*os.File, err error) {
 	if c == nil {
 		return nil, nil // a box without one
@@ -187,33 +133,114 @@ func (c *cgroup) entrances() (all []*os.File, err error) {
 	return all, nil
 }
 
-// usage reads the kernel's accounting.
-func (c *cgroup) usage() (u Usage, err error) {
+// subsystems are the v1 controllers, for the library.
+func (h hierarchy) subsystems() ([]cgroup1.Subsystem, error) {
+	return []cgroup1.Subsystem{
+		cgroup1.NewMemory(h.root), cgroup1.NewCpu(h.root), cgroup1.NewCpuacct(h.root),
+		cgroup1.NewPids(h.root), cgroup1.NewFreezer(h.root),
+	}, nil
+}
+
+// usage reads the kernel's accounting. It is not safe for concurrent use.
+func (c *cgroup) usage() (Usage, error) {
 	memory := c.h.memoryFolder(c.group)
-	if c.v2 != nil {
+	if c.h.unified {
 		cpu, err1 := readKey(filepath.Join(memory, "cpu.stat"), "usage_usec")
 		kills, err2 := readKey(filepath.Join(memory, "memory.events"), "oom_kill")
 		peak, err3 := readNumber(filepath.Join(memory, "memory.peak"))
-		if errors.Is(err3, fs.ErrNotExist) { // before Linux 5.19
-			peak, err3 = readNumber(filepath.Join(memory, "memory.current"))
+		if errors.Is(err3, fs.ErrNotExist) {
+			peak, err3 = c.observedPeak(memory)
 		}
 		refused, err4 := readKey(filepath.Join(memory, "pids.events"), "max")
 		return Usage{time.Duration(cpu) * time.Microsecond, peak, int(kills), int(refused)}, errors.Join(err1, err2, err3, err4)
 	}
 	cpu, err1 := readNumber(filepath.Join(c.h.root, string(cgroup1.Cpuacct), c.group, "cpuacct.usage"))
+	// Not failcnt: that counts how often memory had to be reclaimed first.
 	kills, err2 := readKey(filepath.Join(memory, "memory.oom_control"), "oom_kill")
 	peak, err3 := readNumber(filepath.Join(memory, "memory.max_usage_in_bytes"))
 	refused, err4 := readKey(filepath.Join(c.h.root, string(cgroup1.Pids), c.group, "pids.events"), "max")
 	return Usage{time.Duration(cpu), peak, int(kills), int(refused)}, errors.Join(err1, err2, err3, err4)
 }
 
+// observedPeak stands in for memory.peak, which came with Linux 5.19: the limit if
+// that was reached, else the most that was there when somebody looked.
+func (c *cgroup) observedPeak(memory string) (int64, error) {
+	now, err1 := readNumber(filepath.Join(memory, "memory.current"))
+	reached, err2 := readKey(filepath.Join(memory, "memory.events"), "max")
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, err
+	}
+	if reached > 0 {
+		var err error
+		if now, err = readNumber(filepath.Join(memory, "memory.max")); err != nil {
+			return 0, err
+		}
+	}
+	c.highest = max(c.highest, now)
+	return c.highest, nil
+}
+
+// kill kills all processes of the group, also those that are being forked.
+func (c *cgroup) kill() error { return c.h.kill(c.group) }
+
+// kill: see cgroup.kill. A group that is not there has none.
+func (h hierarchy) kill(group string) error {
+	if h.unified {
+		// Since Linux 5.14.
+		if err := put(h.memoryFolder(group), "cgroup.kill", "1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("kill cgroup %s: %w", group, err)
+		}
+		return nil
+	}
+	// What is frozen does not fork. It dies when it is thawed.
+	thaw, err := h.freeze(group)
+	errs := []error{err}
+	pids, err := h.processes(group)
+	errs = append(errs, err)
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("kill process %d: %w", pid, err))
+		}
+	}
+	return errors.Join(append(errs, thaw())...)
+}
+
+const (
+	freezeWithin = 2 * time.Second
+	freezePause  = time.Millisecond
+)
+
+// freeze stops a group of version 1. One that does not stop in time, as a process
+// within the kernel may not, is left as it is: what it forks is frozen. The
+// library's would wait for ever.
+func (h hierarchy) freeze(group string) (thaw func() error, err error) {
+	dir := filepath.Join(h.root, string(cgroup1.Freezer), group)
+	err = put(dir, "freezer.state", "FROZEN")
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() error { return nil }, nil
+	}
+	thaw = func() error {
+		if err := put(dir, "freezer.state", "THAWED"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("thaw cgroup %s: %w", group, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return thaw, fmt.Errorf("freeze cgroup %s: %w", group, err)
+	}
+	for deadline := time.Now().Add(freezeWithin); time.Now().Before(deadline); time.Sleep(freezePause) { // it has no event
+		state, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
+		if err != nil || strings.TrimSpace(string(state)) == "FROZEN" {
+			break
+		}
+	}
+	return thaw, nil
+}
+
 // remove deletes the group. It must be empty; the kernel may take a moment to
 // see that it is.
 func (c *cgroup) remove() error {
-	if c.oom != nil {
-		_ = c.oom.Close() // an eventfd has nothing to lose
-		c.oom = nil
-	}
+	c.oom.close()
 	return c.h.remove(c.group)
 }
 
@@ -228,13 +255,40 @@ func (h hierarchy) remove(group string) error {
 	for _, folder := range h.folders(group) {
 		err := unix.Rmdir(folder)
 		for ; errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); err = unix.Rmdir(folder) {
-			time.Sleep(removePause) // nothing tells when a group has become removable
+			if !h.unified {
+				time.Sleep(removePause) // nothing tells when a group of version 1 has become removable
+			} else if err := awaitEmpty(folder, deadline); err != nil {
+				errs = append(errs, err)
+				break
+			}
 		}
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, fmt.Errorf("remove cgroup %s: %w", folder, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// awaitEmpty waits until a group of version 2 has no processes, or the deadline.
+func awaitEmpty(folder string, deadline time.Time) error {
+	fd, err := unix.Open(filepath.Join(folder, "cgroup.events"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("watch cgroup %s: %w", folder, err)
+	}
+	events := os.NewFile(uintptr(fd), "cgroup.events")
+	defer events.Close()
+	for {
+		populated, err := readKeyOf(events, "populated")
+		left := time.Until(deadline)
+		if err != nil || populated == 0 || left <= 0 {
+			return err
+		}
+		// It is signalled when the file has changed since it was read.
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("watch cgroup %s: %w", folder, err)
+		}
+	}
 }
 
 // children names the boxes that have a folder below group in any hierarchy.
@@ -278,7 +332,8 @@ func (h hierarchy) processes(group string) ([]int, error) {
 			}
 		}
 	}
-	return all, nil
+	slices.Sort(all) // with version 1 each is in several
+	return slices.Compact(all), nil
 }
 
 func readNumber(path string) (int64, error) {
@@ -295,36 +350,25 @@ func readNumber(path string) (int64, error) {
 
 // readKey reads the number behind a key in a file of lines.
 func readKey(path, key string) (int64, error) {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), key+" "); ok {
+	defer f.Close()
+	return readKeyOf(f, key)
+}
+
+// readKeyOf reads it from the file's beginning.
+func readKeyOf(f *os.File, key string) (int64, error) {
+	var buf [4096]byte // no such file is longer than a page
+	n, err := f.ReadAt(buf[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	for line := range strings.Lines(string(buf[:n])) {
+		if value, ok := strings.CutPrefix(line, key+" "); ok {
 			return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("read %s: there is no %s", path, key)
-}
-
-// String says for doctor which cgroups are used.
-func (h hierarchy) String() string {
-	if h.unified {
-		return "version 2 at " + h.root
-	}
-	return "version 1 below " + h.root
-}
-
-// mode says what the library makes of the machine, for doctor.
-func mode() string {
-	switch cgroups.Mode() {
-	case cgroups.Unified:
-		return "unified"
-	case cgroups.Hybrid:
-		return "hybrid"
-	case cgroups.Legacy:
-		return "legacy"
-	}
-	return "none"
+	return 0, fmt.Errorf("read %s: there is no %s", f.Name(), key)
 }

@@ -28,9 +28,9 @@ var oldestKernel = [2]int{5, 15}
 // Check looks at what boxes need of this machine, for this process's user.
 func Check(_ context.Context) []Finding {
 	if os.Geteuid() != 0 {
-		return []Finding{checkUser(), checkKernel(), checkUserNamespace(), checkIDs(), checkDelegation(), checkSeccomp(), checkProc(), checkOverlay()}
+		return []Finding{checkUser(), checkKernel(), checkUserNamespace(), checkIDs(), checkDelegation(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay()}
 	}
-	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSeccomp(), checkProc(), checkOverlay()}
+	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay()}
 }
 
 func finding(name, detail string, err error, mend string) Finding {
@@ -81,16 +81,28 @@ func checkNamespaces() Finding {
 func checkCgroup() Finding {
 	h, err := findHierarchy()
 	if err == nil {
-		for _, folder := range h.folders("") {
-			if e := unix.Access(folder, unix.W_OK); e != nil {
-				err = fmt.Errorf("%s cannot be written: %w", folder, e)
-				break
-			}
-		}
+		err = h.writable()
 	}
-	f := finding("cgroup", fmt.Sprintf("%s (%s)", h, mode()), err, "mount cgroup version 2 with the memory, cpu and pids controllers; for a systemd service, Delegate=yes")
+	f := finding("cgroup", fmt.Sprintf("%s (%s)", h, mode()), err, "mount cgroup version 2 with the memory, cpu and pids controllers, or version 1 with cpuacct and freezer, too; for a systemd service, Delegate=yes")
 	f.Limits = true
 	return f
+}
+
+// checkSwap looks whether swap can be kept from boxes. Where it cannot, one that
+// has filled its memory goes on, slowly, in the machine's swap.
+func checkSwap() Finding {
+	h, err := findHierarchy()
+	if err == nil && h.limitsSwap() {
+		return Finding{Name: "swap", OK: true, Detail: "boxes get none"}
+	}
+	areas, err := os.ReadFile("/proc/swaps")
+	if err != nil || strings.Count(string(areas), "\n") <= 1 { // a headline
+		return Finding{Name: "swap", OK: true, Detail: "the machine has none"}
+	}
+	return Finding{
+		Name: "swap", Detail: "the kernel does not account swap by cgroup, so that boxes may use it beyond their memory",
+		Mend: "boot with swapaccount=1, or switch swap off (swapoff -a)",
+	}
 }
 
 func checkSeccomp() Finding {

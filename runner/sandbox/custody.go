@@ -82,7 +82,7 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	}
 	if c.cgroup != nil {
 		c.processes.Add(1)
-		go c.watchMemory(c.cgroup.oom) // ends with the cgroup's removal
+		go c.watchMemory(c.cgroup) // ends with the cgroup's removal
 	}
 	return c, e, nil
 }
@@ -195,56 +195,18 @@ func receive(f *os.File, buf, oob []byte) (n int, rights []int, err error) {
 }
 
 // watchMemory kills the box as a whole when the kernel says that its memory ran
-// out. With cgroup v2 the kernel does that itself.
-func (c *custody) watchMemory(oom *os.File) {
+// out. With cgroup v2 the kernel has done that itself.
+func (c *custody) watchMemory(group *cgroup) {
 	defer c.processes.Done()
-	if oom == nil {
-		<-c.gone
-		if u, err := c.usage(); err == nil && u.OOMKills > 0 {
-			close(c.outOfMem)
-		}
-		return
-	}
-	var count [8]byte
-	for {
-		if _, err := oom.Read(count[:]); err != nil {
-			return // closed
-		}
-		if c.killedForMemory() {
-			close(c.outOfMem)
-			_ = c.kill() // fails only when it is dead
-			return
-		}
-	}
-}
-
-const (
-	oomSettles = 2 * time.Second
-	oomPause   = 2 * time.Millisecond
-)
-
-// killedForMemory tells whether the kernel has killed for lack of memory. It
-// signals before it kills, and it signals the removal of the group as well, so
-// that the counter has to be looked at for a while.
-func (c *custody) killedForMemory() bool {
-	for deadline := time.Now().Add(oomSettles); ; time.Sleep(oomPause) {
-		gone := c.isGone() // before the count is read, which then is the last
+	killed := group.awaitOOMKill()
+	if !killed {
+		// It may have been removed before anybody looked: the last count says it.
 		u, err := c.usage()
-		if err == nil && u.OOMKills > 0 {
-			return true
-		}
-		if err != nil || gone || time.Now().After(deadline) {
-			return false
-		}
+		killed = err == nil && u.OOMKills > 0
 	}
-}
-
-func (c *custody) isGone() bool {
-	select {
-	case <-c.gone:
-		return true
-	default:
-		return false
+	if killed {
+		close(c.outOfMem)
+		_ = c.kill() // fails only when it is dead
 	}
 }
 
@@ -265,7 +227,8 @@ func (c *custody) usage() (Usage, error) {
 func (c *custody) oom() <-chan struct{}    { return c.outOfMem }
 func (c *custody) exited() <-chan struct{} { return c.gone }
 
-// kill kills init; the kernel then kills everything in its pid namespace.
+// kill kills init; the kernel then kills everything in its pid namespace. With
+// cgroup v2 it kills all of the group besides.
 func (c *custody) kill() error {
 	if c.init == nil {
 		return nil
@@ -273,7 +236,41 @@ func (c *custody) kill() error {
 	if err := killProcess(c.init); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
+	if c.launcher.h.unified {
+		return c.killGroup()
+	}
 	return nil
+}
+
+// killGroup kills by the group what did not end with init.
+func (c *custody) killGroup() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cgroup == nil {
+		return nil
+	}
+	return c.cgroup.kill()
+}
+
+// endsWithin is how long the end of init, and so of all in its pid namespace, may
+// take before the box is killed by its cgroup.
+const endsWithin = time.Second
+
+// await waits for the end of a box that is killed.
+func (c *custody) await(ctx context.Context) error {
+	late := time.NewTimer(endsWithin)
+	defer late.Stop()
+	var second error
+	for {
+		select {
+		case <-c.gone:
+			return nil
+		case <-late.C:
+			second = c.killGroup()
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("it did not end: %w", ctx.Err()), second)
+		}
+	}
 }
 
 // remove takes the box away. What cannot be taken away in time goes into quarantine:
@@ -291,10 +288,8 @@ func (c *custody) tryRemove(ctx context.Context) error {
 		if err := c.kill(); err != nil {
 			return err
 		}
-		select {
-		case <-c.gone:
-		case <-ctx.Done():
-			return fmt.Errorf("it did not end: %w", ctx.Err())
+		if err := c.await(ctx); err != nil {
+			return err
 		}
 	}
 	_, err := c.usage() // what it is in the end; nothing else can be read of it later

@@ -48,7 +48,9 @@
 // Its cgroup bounds memory (without swap, tmpfs and page cache included),
 // processor and processes. The host's clocks and the cgroup's accounting are
 // read from outside. To kill a box is to kill its init: the kernel then kills
-// all in the pid namespace and lets nobody see init dead before they are.
+// all in the pid namespace and lets nobody see init dead before they are. The
+// cgroup is the second means, and the one for boxes whose launcher has gone:
+// cgroup.kill with version 2, with version 1 to freeze, kill all and thaw.
 //
 // Everything a box has on the host is in its processes and its cgroup. Both carry
 // the launcher's name, so that what a crashed process left behind is found and

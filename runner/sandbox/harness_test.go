@@ -17,7 +17,8 @@ import (
 )
 
 // The tests make real boxes, which takes root. They use the default image: the
-// one that $CORUN_IMAGE_DIR holds, or one that is built for them.
+// one that $CORUN_IMAGE_DIR holds, or one that is built for them. Where
+// $CORUN_TEST_ROOTFS names a root file system, it is that.
 var setup struct {
 	launcher *Launcher
 	rootfs   string
@@ -35,23 +36,12 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	ctx := context.Background()
-	dir := os.Getenv("CORUN_IMAGE_DIR")
-	if dir == "" {
-		var err error
-		if dir, err = os.MkdirTemp("", "corun-images-"); err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-	}
-	recipe, err := image.DefaultRecipe()
+	rootfs, remove, err := testRootfs(ctx)
+	defer remove()
 	if err != nil {
 		panic(err)
 	}
-	img, err := image.Build(ctx, recipe, dir, os.Stderr)
-	if err != nil {
-		panic(err)
-	}
-	setup.rootfs = img.Rootfs
+	setup.rootfs = rootfs
 	oci, err := profiles.FS.ReadFile("seccomp/default.json")
 	if err != nil {
 		panic(err)
@@ -61,6 +51,13 @@ func run(m *testing.M) int {
 	}
 	if name := os.Getenv(launcherVariable); name != "" {
 		busyLauncher(name)
+	}
+	if role := os.Getenv("CORUN_TEST_ROLE"); role != "" {
+		if err := roles[role](ctx); err != nil {
+			println(role+":", err.Error())
+			return 1
+		}
+		return 0
 	}
 	setup.launcher, err = Open(ctx, Config{Name: "corun-sandbox-test", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -72,6 +69,26 @@ func run(m *testing.M) int {
 		return 1
 	}
 	return code
+}
+
+func testRootfs(ctx context.Context) (rootfs string, remove func(), err error) {
+	remove = func() {}
+	if rootfs := os.Getenv("CORUN_TEST_ROOTFS"); rootfs != "" {
+		return rootfs, remove, nil
+	}
+	dir := os.Getenv("CORUN_IMAGE_DIR")
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "corun-images-"); err != nil {
+			return "", remove, err
+		}
+		remove = func() { _ = os.RemoveAll(dir) } // what is left is in /tmp
+	}
+	recipe, err := image.DefaultRecipe()
+	if err != nil {
+		return "", remove, err
+	}
+	img, err := image.Build(ctx, recipe, dir, os.Stderr)
+	return img.Rootfs, remove, err
 }
 
 func spec() Spec {

@@ -314,7 +314,7 @@ static void stub(int slave) {
 	set_limit(RLIMIT_CORE, 0, "limit core files");
 	set_limit(RLIMIT_NOFILE, config.open_files, "limit open files");
 	set_limit(RLIMIT_FSIZE, config.file_bytes, "limit file size");
-	set_limit(RLIMIT_MSGQUEUE, 65536, "limit message queues");
+	set_limit(RLIMIT_MSGQUEUE, 819200, "limit message queues"); // as Linux has it; a queue takes 80 KiB
 	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");
 	set_limit(RLIMIT_RTPRIO, 0, "limit priority");
 	if (config.own_limits) {

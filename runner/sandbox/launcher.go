@@ -164,6 +164,9 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("remove what a former process left behind: %w", err)
 	}
+	if err := h.prepare(cfg.Name); err != nil {
+		return nil, err
+	}
 	if removed > 0 {
 		cfg.Log.Warn("boxes of a former process were left behind; they are removed", "count", removed)
 	}
@@ -379,16 +382,7 @@ func (l *Launcher) removeLeftovers() (int, error) {
 	var errs []error
 	for id := range found {
 		group := l.cfg.Name + "/" + id
-		pids, err := l.h.processes(group)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				errs = append(errs, fmt.Errorf("kill process %d: %w", pid, err))
-			}
-		}
+		errs = append(errs, l.h.kill(group))
 		errs = append(errs, l.h.remove(group)) // waits until it is empty
 	}
 	return len(found), errors.Join(errs...)

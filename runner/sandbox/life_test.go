@@ -155,6 +155,13 @@ func TestOutputSurvivesKill(t *testing.T) {
 // TestManyBoxes: boxes that are made, cancelled and destroyed at the same time
 // leave nothing, not even a descriptor.
 func TestManyBoxes(t *testing.T) {
+	first, err := setup.launcher.Build(t.Context(), spec()) // with it comes the zygote, which stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Destroy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	before := descriptors(t)
 	const boxes = 100
 	var all sync.WaitGroup

@@ -98,9 +98,9 @@ func busyLauncher(name string) {
 	select {}
 }
 
-// TestKilledLauncher: whenever a launcher is killed, nothing of its boxes goes on
+// TestKilledAnywhere: whenever a launcher is killed, nothing of its boxes goes on
 // running, and the next one of its name takes away what is left.
-func TestKilledLauncher(t *testing.T) {
+func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	const name = "corun-killed-test"
 	for round := range 12 {

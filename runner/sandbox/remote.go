@@ -628,10 +628,9 @@ func (s *server) watch(c *custody) {
 		<-c.gone
 	case <-c.gone:
 	}
-	select {
-	case <-c.outOfMem: // both at once
+	// The end may have been noticed first: the kernel's count is final now.
+	if u, err := c.usage(); err == nil && u.OOMKills > 0 {
 		_ = s.wire.send(reply{Box: c.id, OOM: true})
-	default:
 	}
 	_ = s.wire.send(reply{Box: c.id, Exited: true})
 }

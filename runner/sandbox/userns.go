@@ -322,11 +322,8 @@ const delegateMend = "have systemd delegate one, in the service's unit:\n" +
 func checkDelegation() Finding {
 	h, err := findHierarchy()
 	if err == nil {
-		for _, folder := range h.folders("") {
-			if e := unix.Access(folder, unix.W_OK); e != nil {
-				err = fmt.Errorf("no cgroup is delegated to uid %d: %s cannot be written (%w)", os.Geteuid(), folder, e)
-				break
-			}
+		if err = h.writable(); err != nil {
+			err = fmt.Errorf("no cgroup is delegated to uid %d: %w", os.Geteuid(), err)
 		}
 		if err != nil && !h.unified {
 			err = fmt.Errorf("%w; this machine has cgroup version 1, which systemd does not delegate to users: boot with systemd.unified_cgroup_hierarchy=1", err)

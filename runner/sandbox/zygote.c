@@ -266,6 +266,8 @@ static void reset_signals(void) {
 static void zygote(void) {
 	prctl(PR_SET_NAME, "corun-zygote");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	// What protects the launcher from the OOM killer must not protect a box.
+	(void)!put(getpid(), "oom_score_adj", "0");
 	reset_signals();
 	signal(SIGCHLD, SIG_IGN); // nobody waits here: the launcher watches by pidfd
 	MUST(ZYGOTE_FD, "close descriptors", syscall(SYS_close_range, ZYGOTE_FD + 1, ~0U, 0));

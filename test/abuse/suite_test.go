@@ -1,0 +1,516 @@
+// Package abuse runs programs that do their worst, through the real runner, and holds
+// each to its verdict, while another box beside them and the host look out for anything
+// that reaches them. It takes root.
+package abuse
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"corun/runner"
+	"corun/runner/image"
+	"corun/runner/sandbox"
+	profiles "corun/sandbox-profiles"
+	"corun/store"
+)
+
+// soon bounds what must happen, however busy the machine is.
+const soon = 60 * time.Second
+
+// attack is one program and what has to become of it.
+type attack struct {
+	python, bash, c string // the program, in one of these
+	terminal        bool
+	stdin           string
+	limits          runner.Lower
+
+	want   store.Status
+	code   int    // where it is exited
+	signal string // where it is signaled
+	says   string // a part of the message
+	prints string // all of stdout, or of what the terminal showed; "" is not looked at
+	has    []string
+	hasNot []string
+}
+
+// suite is what all tests share.
+type suite struct {
+	dir      string
+	launcher *sandbox.Launcher
+	image    image.Image
+	store    *store.Store
+	runner   *runner.Runner
+	witness  *witness
+	host     *host
+}
+
+var shared *suite
+
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 {
+		println("skipped: boxes need root")
+		os.Exit(0)
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	s, err := open()
+	if err != nil {
+		println("open:", err.Error())
+		return 1
+	}
+	shared = s
+	code := m.Run()
+	if err := s.close(); err != nil {
+		println("close:", err.Error())
+		return 1
+	}
+	return code
+}
+
+func open() (_ *suite, err error) {
+	ctx := context.Background()
+	s := &suite{}
+	if s.dir, err = os.MkdirTemp("", "corun-abuse-"); err != nil {
+		return nil, err
+	}
+	if images := os.Getenv("CORUN_IMAGE_DIR"); images != "" {
+		recipe, err := image.DefaultRecipe()
+		if err != nil {
+			return nil, err
+		}
+		if s.image, err = image.Open(images, recipe.Name()); err != nil {
+			return nil, err
+		}
+	} else if s.image, err = image.Host(filepath.Join(s.dir, "image")); err != nil {
+		return nil, err
+	}
+	if s.host, err = watchHost(); err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(ctx, "sqlite:"+filepath.Join(s.dir, "corun.db"), store.Options{}); err != nil {
+		return nil, err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	if s.launcher, err = sandbox.Open(ctx, sandbox.Config{Name: fmt.Sprintf("corun-abuse-%d", os.Getpid()), Log: quiet}); err != nil {
+		return nil, err
+	}
+	if s.runner, err = runner.Open(ctx, runner.Config{
+		Store: s.store, Launcher: s.launcher, Image: s.image, PoolSize: 2, MaxRunning: 8, Quotas: &runner.Quotas{ActivePerParticipant: 1e6, PerMinute: 1e6, PerMinuteIP: 1e6}, Log: quiet,
+	}); err != nil {
+		return nil, err
+	}
+	s.witness, err = s.beginWitness(ctx)
+	return s, err
+}
+
+func (s *suite) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	if err := s.witness.end(ctx); err != nil {
+		return err
+	}
+	if err := s.runner.Close(ctx); err != nil {
+		return err
+	}
+	if err := s.launcher.Close(); err != nil {
+		return err
+	}
+	s.host.close()
+	if err := s.store.Close(); err != nil {
+		return err
+	}
+	return os.RemoveAll(s.dir)
+}
+
+// spec is what boxes are made from that do not come of the runner.
+func (s *suite) spec(profile string, limits sandbox.Limits) (sandbox.Spec, error) {
+	oci, err := profiles.FS.ReadFile("seccomp/" + profile + ".json")
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	filter, err := sandbox.CompileSeccomp(oci)
+	return sandbox.Spec{Rootfs: s.image.Rootfs, Usr: s.image.Usr, Seccomp: filter, Limits: limits, Hostname: "corun"}, err
+}
+
+// witness is a program in a box beside those of the attacks. It keeps what it has and
+// says on request whether all of it is as it was.
+type witness struct {
+	box     *sandbox.Box
+	process *sandbox.Process
+	mu      sync.Mutex
+}
+
+const witnessProgram = `
+import hashlib, os, signal, socket, sys, time
+came = []
+for s in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+    signal.signal(s, lambda n, f: came.append(n))
+for folder in '/work', '/tmp', '/dev/shm':
+    with open(folder + '/mine', 'w') as f: f.write(folder * 1000)
+memory = bytearray(os.urandom(1 << 20))
+def state():
+    return [
+        sorted(p for p in os.listdir('/proc') if p.isdigit()),
+        {f: sorted(os.listdir(f)) for f in ('/work', '/tmp', '/dev/shm', '/dev', '/')},
+        [open(f + '/mine').read() == f * 1000 for f in ('/work', '/tmp', '/dev/shm')],
+        hashlib.sha256(memory).hexdigest(), socket.gethostname(), os.nice(0), sorted(os.listdir('/proc/self/fd')),
+        open('/proc/sysvipc/shm').read() if os.path.exists('/proc/sysvipc/shm') else '', os.getpgrp(), os.getsid(0),
+    ]
+first = state()
+print('ready', flush=True)
+for line in sys.stdin:
+    now = state()
+    print('as it was' if now == first and not came else 'changed: %r %r %r' % (first, now, came), flush=True)
+`
+
+func (s *suite) beginWitness(ctx context.Context) (*witness, error) {
+	spec, err := s.spec("default", sandbox.DefaultLimits())
+	if err != nil {
+		return nil, err
+	}
+	w := &witness{}
+	if w.box, err = s.launcher.Build(ctx, spec); err != nil {
+		return nil, err
+	}
+	w.process, err = w.box.Start(ctx, sandbox.Command{
+		Args: []string{"python3", "-c", witnessProgram},
+		Env:  []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/work", "LANG=C.UTF-8"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if line, err := w.line(); line != "ready" {
+		return nil, fmt.Errorf("the witness said %q, %w", line, err)
+	}
+	return w, nil
+}
+
+func (w *witness) line() (string, error) {
+	var line []byte
+	for b := make([]byte, 1); ; {
+		if _, err := w.process.Stdout().Read(b); err != nil {
+			return string(line), err
+		}
+		if b[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, b[0])
+	}
+}
+
+// ask has the witness look.
+func (w *witness) ask() (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := w.process.Stdin().Write([]byte("look\n")); err != nil {
+		return "", err
+	}
+	return w.line()
+}
+
+func (w *witness) end(ctx context.Context) error { return w.box.Destroy(ctx) }
+
+// host is what attacks must not reach of the machine.
+type host struct {
+	canary    string // a file
+	process   *exec.Cmd
+	tcp, unix net.Listener
+	settings  map[string]string
+
+	mu     sync.Mutex
+	called int // connections to the listeners
+}
+
+// settingsOfHost are files of the host that an escape would likely change.
+var settingsOfHost = []string{
+	"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname", "/proc/sys/kernel/modprobe",
+	"/proc/sys/kernel/sysrq", "/proc/sys/kernel/randomize_va_space", "/proc/sys/vm/overcommit_memory", "/proc/self/oom_score_adj",
+	"/etc/passwd", "/proc/swaps", "/proc/modules", "/proc/cmdline",
+}
+
+func watchHost() (h *host, err error) {
+	h = &host{settings: make(map[string]string), canary: filepath.Join(os.TempDir(), fmt.Sprintf("corun-abuse-canary-%d", os.Getpid()))}
+	if err := os.WriteFile(h.canary, []byte("canary"), 0o666); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(h.canary, 0o666); err != nil { // whoever sees it may write to it
+		return nil, err
+	}
+	h.process = exec.Command("sleep", "infinity")
+	if err := h.process.Start(); err != nil {
+		return nil, err
+	}
+	if h.tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	if h.unix, err = net.Listen("unix", fmt.Sprintf("@corun-abuse-%d", os.Getpid())); err != nil {
+		return nil, err
+	}
+	for _, l := range []net.Listener{h.tcp, h.unix} {
+		go func() { // ends with close
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = c.Close()
+				h.mu.Lock()
+				h.called++
+				h.mu.Unlock()
+			}
+		}()
+	}
+	h.settings = h.look()
+	return h, nil
+}
+
+func (h *host) look() map[string]string {
+	now := make(map[string]string)
+	for _, path := range settingsOfHost {
+		text, err := os.ReadFile(path)
+		now[path] = fmt.Sprint(string(text), err)
+	}
+	return now
+}
+
+// changes tells what is not as it was.
+func (h *host) changes() (all []string) {
+	for path, text := range h.look() {
+		if text != h.settings[path] {
+			all = append(all, fmt.Sprintf("%s is %q, was %q", path, text, h.settings[path]))
+		}
+	}
+	if text, err := os.ReadFile(h.canary); err != nil || string(text) != "canary" {
+		all = append(all, fmt.Sprintf("the canary is %q, %v", text, err))
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.process.Process.Pid))
+	if err != nil || !bytes.Contains(stat, []byte("(sleep) S ")) {
+		all = append(all, fmt.Sprintf("the host's process is %q, %v", stat, err))
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.called > 0 {
+		all = append(all, fmt.Sprintf("%d connections reached the host", h.called))
+	}
+	return all
+}
+
+func (h *host) close() {
+	_ = h.tcp.Close()
+	_ = h.unix.Close()
+	_ = h.process.Process.Kill()
+	_ = h.process.Wait()
+	_ = os.Remove(h.canary)
+}
+
+// lateness is how late this machine wakes who asked for it, the worst of a while: by so
+// much no clock of the runner's can be held to account.
+func lateness(stop <-chan struct{}) <-chan time.Duration {
+	worst := make(chan time.Duration, 1)
+	go func() {
+		var most time.Duration
+		for {
+			began := time.Now()
+			select {
+			case <-stop:
+				worst <- most
+				return
+			case <-time.After(10 * time.Millisecond):
+				most = max(most, time.Since(began)-10*time.Millisecond)
+			}
+		}
+	}()
+	return worst
+}
+
+// try runs attacks, each by itself.
+func try(t *testing.T, attacks map[string]attack) {
+	for name, a := range attacks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shared.try(t, a)
+		})
+	}
+}
+
+func (s *suite) try(t *testing.T, a attack) {
+	req := a.request(t, s)
+	var mu sync.Mutex
+	var streams [4][]byte
+	var last store.Run
+	req.Events = func(e runner.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e.Kind {
+		case runner.EventOutput:
+			streams[e.Stream] = append(streams[e.Stream], e.Data...)
+		case runner.EventExited:
+			last = e.Run
+		}
+	}
+	stop := make(chan struct{})
+	worst := lateness(stop)
+	run, err := s.runner.Start(context.Background(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.stdin == "" && !a.terminal {
+		if err := run.StdinEOF(); err != nil {
+			t.Error(err)
+		}
+	}
+	select {
+	case <-run.Done():
+	case <-time.After(soon):
+		t.Fatal("the run has not ended")
+	}
+	close(stop)
+	mu.Lock()
+	defer mu.Unlock()
+	printed := string(streams[store.Stdout]) + string(streams[store.PTY])
+	stderr := string(streams[store.Stderr])
+	if last.Status != a.want || !strings.Contains(last.Message, a.says) {
+		t.Errorf("%s, %q; want %s with %q; printed %.300q and %.500q", last.Status, last.Message, a.want, a.says, printed, stderr)
+	}
+	if a.want == store.StatusExited && (last.ExitCode == nil || *last.ExitCode != a.code) {
+		t.Errorf("exit code %v, want %d; printed %.300q and %.1000q", last.ExitCode, a.code, printed, stderr)
+	}
+	if a.want == store.StatusSignaled && (last.Signal == nil || *last.Signal != a.signal) {
+		t.Errorf("%s, want signal %s", last.Message, a.signal)
+	}
+	if a.prints != "" && printed != a.prints {
+		t.Errorf("printed %.2000q, want %.2000q; stderr %.1000q", printed, a.prints, stderr)
+	}
+	for _, part := range a.has {
+		if !strings.Contains(printed, part) {
+			t.Errorf("printed %.2000q, which is without %q; stderr %.1000q", printed, part, stderr)
+		}
+	}
+	for _, part := range a.hasNot {
+		if strings.Contains(printed+stderr, part) {
+			t.Errorf("printed %.2000q with %q", printed+stderr, part)
+		}
+	}
+	wall := time.Duration(last.Usage.WallMS * float64(time.Millisecond))
+	if limit := a.wall() + 250*time.Millisecond + 10*<-worst; wall > limit {
+		t.Errorf("it took %v, more than %v", wall, limit)
+	}
+	s.unmoved(t)
+}
+
+// wall is the limit that the run had.
+func (a attack) wall() time.Duration {
+	if a.limits.Wall > 0 {
+		return a.limits.Wall
+	}
+	return 10 * time.Second
+}
+
+// unmoved tells of whatever the witness, the host or the launcher noticed.
+func (s *suite) unmoved(t *testing.T) {
+	t.Helper()
+	if said, err := s.witness.ask(); err != nil || said != "as it was" {
+		t.Errorf("the witness: %.2000s, %v", said, err)
+	}
+	for _, change := range s.host.changes() {
+		t.Errorf("the host: %s", change)
+	}
+	if left, err := s.launcher.Leftovers(); err != nil || left.Total() != 0 {
+		t.Errorf("left over: %+v, %v", left, err)
+	}
+}
+
+func (a attack) request(t *testing.T, s *suite) runner.Request {
+	t.Helper()
+	req := runner.Request{Room: s.room(t), By: "ann", Mode: runner.ModePipes, Limits: &a.limits}
+	if a.terminal {
+		req.Mode = runner.ModeTerminal
+	}
+	if a.stdin != "" {
+		req.Stdin = &a.stdin
+	}
+	hints := strings.NewReplacer(
+		"HOST_PORT", fmt.Sprint(s.host.tcp.Addr().(*net.TCPAddr).Port), "HOST_SOCKET", strings.TrimPrefix(s.host.unix.Addr().String(), "@"),
+		"HOST_CANARY", s.host.canary, "HOST_IMAGES", filepath.Dir(s.image.Rootfs), "HOST_DIR", s.dir, "HOST_PID", fmt.Sprint(s.host.process.Process.Pid),
+	)
+	switch {
+	case a.python != "":
+		req.Language, req.Files = "python", []runner.File{{Path: "main.py", Content: prelude + hints.Replace(a.python)}}
+	case a.bash != "":
+		req.Language, req.Files = "bash", []runner.File{{Path: "main.sh", Content: hints.Replace(a.bash)}}
+	default:
+		req.Language = "bash"
+		req.Files = []runner.File{
+			{Path: "main.sh", Content: "base64 -d program.b64 > program && chmod +x program && exec ./program"},
+			{Path: "program.b64", Content: base64.StdEncoding.EncodeToString(s.compile(t, hints.Replace(a.c)))},
+		}
+	}
+	return req
+}
+
+// compile makes a static program on the host.
+func (s *suite) compile(t *testing.T, source string) []byte {
+	t.Helper()
+	dir, err := os.MkdirTemp(s.dir, "c-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "program")
+	cmd := exec.Command("gcc", "-x", "c", "-O1", "-s", "-static", "-pthread", "-o", out, "-")
+	cmd.Stdin = strings.NewReader(source)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("compile: %v\n%s", err, said)
+	}
+	binary, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+func (s *suite) room(t *testing.T) string {
+	t.Helper()
+	id := store.NewRoomID()
+	hashes := make(map[store.Role][32]byte)
+	for _, role := range store.Roles {
+		_, hashes[role] = store.NewToken()
+	}
+	if err := s.store.CreateRoom(context.Background(), store.NewRoom{ID: id, Title: "abuse", Language: "python", TokenHashes: hashes}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// prelude is what programs in Python begin with: attempt prints what an action gave, or
+// the errno that refused it; call is a bare system call.
+const prelude = `
+import ctypes, errno, os, signal, socket, stat, struct, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*args):
+    ctypes.set_errno(0)
+    result = libc.syscall(*[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
+    if result < 0: raise OSError(ctypes.get_errno(), 'call')
+    return result
+def attempt(name, action):
+    try:
+        print(name, action(), flush=True)
+    except OSError as e:
+        print(name, errno.errorcode.get(e.errno, e.errno), flush=True)
+`
+
+func hexOf(s string) string { return fmt.Sprintf("%x", s) }
+
+func xs(n int) string { return strings.Repeat("x", n) }
