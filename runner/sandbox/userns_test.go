@@ -1,9 +1,16 @@
 package sandbox
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -108,5 +115,105 @@ func TestSharedUID(t *testing.T) {
 	}
 	if len(l.gone) != 0 {
 		t.Fatalf("the uids %v are looked for, which are the launcher's own", l.gone)
+	}
+}
+
+// rootless does what delegated does, in a launcher that a user starts.
+func rootless(ctx context.Context) error {
+	for _, f := range Check(ctx) {
+		if !f.OK && f.Fatal {
+			return fmt.Errorf("%s: %s", f.Name, f.Detail)
+		}
+	}
+	cmd, err := StartLauncher(func() *exec.Cmd {
+		return &exec.Cmd{
+			Path: "/proc/self/exe", Args: []string{"launcher"}, Stdout: os.Stdout, Stderr: os.Stderr,
+			Env: append(os.Environ(), "CORUN_TEST_ROLE=delegated"), // the last of a name holds
+		}
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// TestRootlessDelegation: a user to whom a group was delegated makes boxes in it, with
+// their limits.
+func TestRootlessDelegation(t *testing.T) {
+	h := setup.launcher.h
+	if !h.unified {
+		t.Skip("version 1 has no delegation")
+	}
+	const uid = 64_123
+	for dir := setup.rootfs; dir != "/"; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || info.Mode()&0o001 == 0 {
+			t.Skipf("users may not enter %s (%v)", dir, err)
+		}
+	}
+	// What the user can reach: this program, and the probe for the box.
+	place, err := os.MkdirTemp("", "corun-rootless-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(place); err != nil {
+			t.Error(err)
+		}
+	})
+	content, err := probeFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(place, "program")
+	if err := errors.Join(os.Chmod(place, 0o755), os.WriteFile(filepath.Join(place, "probe"), content, 0o755), os.WriteFile(program, self, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	const name = "corun-user.test"
+	group := filepath.Join(h.root, name)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(h.kill(name), h.remove(name+"/"+serverLeaf), h.remove(name)); err != nil {
+			t.Error(err)
+		}
+	})
+	// As systemd does: https://systemd.io/CGROUP_DELEGATION.
+	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"} {
+		if err := os.Chown(filepath.Join(group, file), uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := os.Open(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	cmd := exec.Command(program)
+	cmd.Dir = place
+	cmd.Env = append(os.Environ(), "CORUN_TEST_ROLE=rootless", "CORUN_TEST_ROOTFS="+setup.rootfs, "CORUN_TEST_PROBE="+filepath.Join(place, "probe"))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		UseCgroupFD: true, CgroupFD: int(dir.Fd()), Credential: &syscall.Credential{Uid: uid, Gid: uid},
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "version 2 at "+group+"\n" {
+		t.Errorf("it said %q (%v)", line, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if found, err := h.children(name); err != nil || len(found) != 1 || !found[serverLeaf] {
+		t.Errorf("there are %v (%v)", found, err)
 	}
 }
