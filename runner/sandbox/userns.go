@@ -304,7 +304,7 @@ func checkIDs() Finding {
 	}
 	if err != nil {
 		f.OK, f.Detail = false, fmt.Sprintf("all boxes share uid %d, the server's, which is weaker: %v", os.Geteuid(), err)
-		f.Mend = "apt-get install uidmap, and usermod --add-subuids 200000-265535 --add-subgids 200000-265535 with the user's name"
+		f.Mend = "apt-get install uidmap, and usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER with 65536 ids that nobody has"
 		return f
 	}
 	f.Detail = fmt.Sprintf("%d for boxes, by /etc/subuid and /etc/subgid", min(ids.uids.count, ids.gids.count))
