@@ -238,6 +238,8 @@ func (j *job) command(size sandbox.Size) sandbox.Command {
 		Args: j.profile.Command(j.Entry, j.Args),
 		Env:  environment(j.profile.Env, j.Mode),
 		Dir:  homeDir,
+
+		CPUTime: j.limits.CPUTime,
 	}
 	for _, f := range j.Files {
 		c.Files = append(c.Files, sandbox.File{Path: f.Path, Content: []byte(f.Content), Mode: 0o644})

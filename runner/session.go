@@ -78,7 +78,7 @@ func (s *session) execute() {
 	s.attend()
 	s.run.setProcess(nil, s.size)
 	used := s.measure()
-	s.end.oomKills, s.end.forks = used.OOMKills, used.ForksRefused
+	s.end.oomKills, s.end.forks, s.end.measured = used.OOMKills, used.ForksRefused, used != sandbox.Usage{}
 	s.usage.WallMS = milliseconds(time.Since(s.began))
 	s.usage.CPUMS = milliseconds(used.CPU)
 	s.usage.MemoryPeakBytes = used.MemoryPeak

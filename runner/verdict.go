@@ -35,6 +35,7 @@ type ending struct {
 	exit     sandbox.Exit // when err is nil
 	oomKills int          // by the kernel's counter
 	forks    int          // refused by the kernel
+	measured bool         // whether the kernel knows what the box used: not without a cgroup
 	mode     string
 	limits   Limits
 	language string
@@ -89,6 +90,10 @@ func judgeEnd(e ending) verdict {
 	}
 	if e.err != nil {
 		return verdict{status: store.StatusLost, message: "The box died underneath the program; the output until then is kept."}
+	}
+	if e.exit.Signal == syscall.SIGXCPU && !e.measured {
+		// The process's own limit, which stands in for the cgroup's accounting.
+		return verdict{status: store.StatusCPULimit, message: fmt.Sprintf("The program used up the %s of processor time that each of its processes has.", durationWords(int64(e.limits.CPUTime)))}
 	}
 	if e.exit.Signal != 0 {
 		name := signalName(e.exit.Signal)

@@ -27,6 +27,8 @@ func TestJudge(t *testing.T) {
 		"wall in a terminal":          {ending{began: true, cause: causeWall, exit: killed, mode: ModeTerminal}, store.StatusTimeout, "10 min"},
 		"idle":                        {ending{began: true, cause: causeIdle, exit: killed}, store.StatusTimeout, "2 min"},
 		"CPU":                         {ending{began: true, cause: causeCPU, exit: killed}, store.StatusCPULimit, "10 s"},
+		"CPU of one process":          {ending{began: true, exit: sandbox.Exit{Signal: syscall.SIGXCPU}}, store.StatusCPULimit, "10 s"},
+		"SIGXCPU of its own":          {ending{began: true, exit: sandbox.Exit{Signal: syscall.SIGXCPU}, measured: true}, store.StatusSignaled, "SIGXCPU"},
 		"output":                      {ending{began: true, cause: causeOutput, exit: killed}, store.StatusOutputLimit, "8 MiB"},
 		"memory":                      {ending{began: true, cause: causeMemory, exit: killed, oomKills: 1}, store.StatusMemoryLimit, "256 MiB"},
 		"memory before the event":     {ending{began: true, exit: killed, oomKills: 1}, store.StatusMemoryLimit, "256 MiB"},

@@ -24,7 +24,8 @@ import (
 	"corun/runner/sandbox"
 )
 
-// A server that is started as root does not stay root. It opens its listeners,
+// A server does not make boxes itself, and one that is started as root does not stay
+// root. It opens its listeners,
 // gets the image ready, starts a launcher (this binary under another name, which
 // keeps root, faces no network and does nothing but make boxes) and then executes
 // itself again as a user without privileges, in the same process, so that nothing
@@ -101,17 +102,18 @@ func lookUp(name string, log *slog.Logger) (account, error) {
 	return account{uid, gid}, nil
 }
 
-// giveUpRoot starts the launcher and executes this program again without root. It
-// returns only if that fails.
-func (c *serveCmd) giveUpRoot(ctx context.Context, common *common, log *slog.Logger, public, admin net.Listener) error {
-	for _, f := range sandbox.Check(ctx) {
-		if !f.OK && f.Fatal {
-			return fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%s: %s; mend: %s", f.Name, f.Detail, f.Mend)
-		}
-	}
-	who, err := lookUp(c.User, log)
-	if err != nil {
+// giveUpPrivileges starts the launcher and executes this program again without root, or
+// without the means to become it. It returns only if that fails.
+func (c *serveCmd) giveUpPrivileges(ctx context.Context, common *common, log *slog.Logger, public, admin net.Listener) error {
+	if err := c.check(ctx); err != nil {
 		return err
+	}
+	isRoot, who := os.Geteuid() == 0, account{}
+	if isRoot {
+		var err error
+		if who, err = lookUp(c.User, log); err != nil {
+			return err
+		}
 	}
 	if err := common.makeDataDir(); err != nil {
 		return err
@@ -120,10 +122,12 @@ func (c *serveCmd) giveUpRoot(ctx context.Context, common *common, log *slog.Log
 	if err != nil {
 		return err
 	}
-	if err := who.own(common.DataDir, common.imageDir()); err != nil {
-		return err
+	if isRoot {
+		if err := who.own(common.DataDir, common.imageDir()); err != nil {
+			return err
+		}
 	}
-	socket, err := startLauncher(launcherConfig{Name: "corun-" + portOf(public.Addr()), Images: []string{img.Rootfs, img.Usr}, LogFormat: common.LogFormat, LogLevel: common.LogLevel})
+	socket, err := c.startLauncher(common, log, "corun-"+portOf(public.Addr()), img)
 	if err != nil {
 		return err
 	}
@@ -142,6 +146,9 @@ func (c *serveCmd) giveUpRoot(ctx context.Context, common *common, log *slog.Log
 	}
 	if in.Launcher, err = keepOnExec(socket); err != nil {
 		return err
+	}
+	if !isRoot {
+		return fmt.Errorf("give up privileges: %w", executeWithout(common.DataDir, in))
 	}
 	return fmt.Errorf("give up root: %w", who.execute(common.DataDir, in))
 }
@@ -198,6 +205,28 @@ func (a account) execute(dataDir string, in inherited) error {
 		}
 		in.DataDir = place
 	}
+	return in.execute(a.become)
+}
+
+// executeWithout executes this program again as a process that gains nothing by whatever
+// it may execute. It has no other privileges.
+func executeWithout(dataDir string, in inherited) error {
+	runtime.LockOSThread() // see account.execute
+	var err error
+	if in.DataDir, err = filepath.Abs(dataDir); err != nil {
+		return err
+	}
+	return in.execute(func() error {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("set no_new_privs: %w", err)
+		}
+		return nil
+	})
+}
+
+// execute executes this program again as its second stage, once become has changed this
+// thread.
+func (in inherited) execute(become func() error) error {
 	text, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -206,7 +235,7 @@ func (a account) execute(dataDir string, in inherited) error {
 	if err != nil {
 		return fmt.Errorf("open this program: %w", err)
 	}
-	if err := a.become(); err != nil {
+	if err := become(); err != nil {
 		return err
 	}
 	env := append(os.Environ(), inheritedEnv+"="+string(text))
@@ -283,30 +312,53 @@ func execveat(fd int, args, env []string) error {
 type launcherConfig struct {
 	Name                string
 	Images              []string
+	WithoutLimits       bool
+	RunDir              string
 	LogFormat, LogLevel string
 }
 
 // startLauncher gives the asker's end of its socket. The launcher ends with that.
-func startLauncher(cfg launcherConfig) (*os.File, error) {
+func (b boxFlags) startLauncher(common *common, log *slog.Logger, name string, img image.Image) (*os.File, error) {
+	runDir, err := runDir(common.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(launcherConfig{
+		Name: name, Images: []string{img.Rootfs, img.Usr}, WithoutLimits: b.withoutLimits(), RunDir: runDir,
+		LogFormat: common.LogFormat, LogLevel: common.LogLevel,
+	})
+	if err != nil {
+		return nil, err
+	}
 	inside, asker, err := sandbox.Pair()
 	if err != nil {
 		return nil, err
 	}
 	defer inside.Close()
-	text, err := json.Marshal(cfg)
+	cmd, err := sandbox.StartLauncher(func() *exec.Cmd {
+		return &exec.Cmd{
+			Path: "/proc/self/exe", Args: []string{launcherName, string(text)}, Dir: "/", Env: []string{},
+			Stderr: os.Stderr, ExtraFiles: []*os.File{inside},
+			// Ctrl+C in a terminal is for the server: boxes must live until it has ended.
+			SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		}
+	}, log)
 	if err != nil {
-		return nil, err
-	}
-	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{launcherName, string(text)}, Dir: "/", Env: []string{},
-		Stderr: os.Stderr, ExtraFiles: []*os.File{inside},
-		// Ctrl+C in a terminal is for the server: boxes must live until it has ended.
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the launcher: %w", err), asker.Close())
 	}
 	return asker, cmd.Process.Release()
+}
+
+// runDir is where locks are: for root the system's folder, for others the session's, or
+// the data directory.
+func runDir(dataDir string) (string, error) {
+	if os.Geteuid() == 0 {
+		return "", nil
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && unix.Access(dir, unix.W_OK) == nil {
+		return dir, nil
+	}
+	return filepath.Abs(dataDir)
 }
 
 // launcherMain is what the launcher does.
@@ -318,5 +370,5 @@ func launcherMain(argument string) error {
 	log := newLogger(os.Stderr, common{LogFormat: cfg.LogFormat, LogLevel: cfg.LogLevel})
 	// It ends when the server does, and not before.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{Name: cfg.Name, OwnProcess: true, Log: log}, cfg.Images)
+	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{Name: cfg.Name, OwnProcess: true, WithoutLimits: cfg.WithoutLimits, RunDir: cfg.RunDir, Log: log}, cfg.Images)
 }

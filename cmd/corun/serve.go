@@ -62,12 +62,10 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		return err
 	}
 	defer func() { _ = admin.Close() }()
-	switch {
-	case in != nil:
-		common.DataDir = in.DataDir
-	case os.Geteuid() == 0:
-		return c.giveUpRoot(ctx, common, log, listener, admin) // the next stage goes on below
+	if in == nil {
+		return c.giveUpPrivileges(ctx, common, log, listener, admin) // the next stage goes on below
 	}
+	common.DataDir = in.DataDir
 
 	// Open in order; close in the opposite one.
 	var closers []func(context.Context) error
@@ -99,11 +97,11 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		log.Warn("runs were active when the server ended; they are lost, their output is kept", "count", lost)
 	}
 
-	launcher, img, err := c.launcher(ctx, in, common, log, "corun-"+portOf(listener.Addr()))
+	launcher, err := sandbox.Connect(os.NewFile(uintptr(in.Launcher), "launcher"), log)
 	if err != nil {
 		return err
 	}
-	run, stopRunner, err := c.boxFlags.start(ctx, log, launcher, img, st)
+	run, stopRunner, err := c.boxFlags.start(ctx, log, launcher, in.Image, st)
 	if err != nil {
 		return err
 	}
@@ -174,16 +172,6 @@ func (c *serveCmd) listen(in *inherited) (net.Listener, error) {
 	return l, nil
 }
 
-// launcher gives who makes boxes, and of which image: the process that the first
-// stage started, or this one.
-func (c *serveCmd) launcher(ctx context.Context, in *inherited, common *common, log *slog.Logger, name string) (*sandbox.Launcher, image.Image, error) {
-	if in == nil {
-		return c.boxFlags.open(ctx, common, log, name)
-	}
-	l, err := sandbox.Connect(os.NewFile(uintptr(in.Launcher), "launcher"), log)
-	return l, in.Image, err
-}
-
 func (c *serveCmd) addr() string {
 	switch {
 	case c.Addr != "" && !strings.Contains(c.Addr, ":"):
@@ -245,20 +233,46 @@ func displayAddr(addr net.Addr) string {
 type boxFlags struct {
 	Image string `help:"Root file system of boxes: default, the name of an image (corun image list), or host for this machine's own /usr, which is weaker." default:"default" placeholder:"NAME"`
 	Pool  int    `help:"Boxes built ahead. Default: by memory." default:"0" placeholder:"N"`
+
+	RootlessWithoutLimits bool `help:"Without root, where no cgroup is delegated: run programs all the same, without limits on a run's memory and processors."`
+}
+
+// withoutLimits says whether boxes may be made without a cgroup. Root always has one.
+func (b boxFlags) withoutLimits() bool { return b.RootlessWithoutLimits && os.Geteuid() != 0 }
+
+// check says what doctor would of faults that keep boxes from being made.
+func (b boxFlags) check(ctx context.Context) error {
+	var errs []error
+	for _, f := range sandbox.Check(ctx) {
+		if !f.OK && f.Fatal && !(f.Limits && b.withoutLimits()) {
+			errs = append(errs, fmt.Errorf("%s: %s\n      mend: %s", f.Name, f.Detail, f.Mend))
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%w", errors.Join(errs...))
+	}
+	return nil
 }
 
 // open gives a launcher whose boxes work, and their image, which is built if it is
-// missing; or it says what doctor would.
-func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string) (*sandbox.Launcher, image.Image, error) {
-	launcher, err := sandbox.Open(ctx, sandbox.Config{Name: name, Log: log})
-	if err != nil {
-		return nil, image.Image{}, fmt.Errorf("programs cannot be run safely on this machine, so nothing is served (see corun doctor):\n%w", err)
+// missing; or it says what doctor would. Without root the launcher is another process.
+func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, name string) (_ *sandbox.Launcher, img image.Image, err error) {
+	if err := b.check(ctx); err != nil {
+		return nil, img, err
 	}
-	img, err := b.image(ctx, common, os.Stderr)
-	if err != nil {
-		return nil, image.Image{}, errors.Join(err, launcher.Close())
+	if img, err = b.image(ctx, common, os.Stderr); err != nil {
+		return nil, img, err
 	}
-	return launcher, img, nil
+	var launcher *sandbox.Launcher
+	if os.Geteuid() == 0 {
+		launcher, err = sandbox.Open(ctx, sandbox.Config{Name: name, Log: log})
+	} else {
+		var socket *os.File
+		if socket, err = b.startLauncher(common, log, name, img); err == nil {
+			launcher, err = sandbox.Connect(socket, log)
+		}
+	}
+	return launcher, img, err
 }
 
 // start gives a runner. Its stop closes the launcher, too.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -86,23 +87,31 @@ func (d *folder) build(ctx context.Context, r Recipe) (err error) {
 // namespaces of its own: when this process ends, however it does, all of it ends and
 // the mounts with it, and nothing goes on writing.
 func bootstrap(ctx context.Context, r Recipe, w *workspace, progress io.Writer) error {
-	for _, tool := range []string{"mmdebstrap", "unshare"} {
+	root := os.Geteuid() == 0
+	for _, tool := range []string{"mmdebstrap", "unshare", "tar"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is not installed: apt-get install mmdebstrap util-linux", tool)
+			return fmt.Errorf("%s is not installed: apt-get install mmdebstrap util-linux tar", tool)
 		}
 	}
 	sources, err := packageSources(ctx, r.release)
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-		"mmdebstrap",
-		"--mode=root", "--variant=essential", "--format=directory", "--quiet",
+	// Root writes the files where they belong. Others install in a user namespace, whose
+	// uids are of no use outside of it, and unpack the result as their own.
+	args := []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"}
+	mode, format, target := "root", "directory", w.rootfs()
+	if !root {
+		args, mode, format, target = nil, "unshare", "tar", filepath.Join(w.spare, "rootfs.tar")
+	}
+	args = append(args, "mmdebstrap",
+		"--mode="+mode, "--variant=essential", "--format="+format, "--quiet",
 		`--aptopt=Acquire::Languages "none"`, `--aptopt=APT::Install-Recommends "false"`,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/info/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		"--include="+strings.Join(r.Packages, ","),
-		r.release.codename, w.rootfs(), "-")
+		r.release.codename, target, "-")
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin = strings.NewReader(sources)
 	cmd.Env = append(os.Environ(), "TMPDIR="+w.spare)
 	// A key that ends this process in a terminal is not for mmdebstrap: it is ended.
@@ -118,7 +127,25 @@ func bootstrap(ctx context.Context, r Recipe, w *workspace, progress io.Writer) 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("mmdebstrap: %w\n%s", err, tail(said.String(), 20))
+		err = fmt.Errorf("mmdebstrap: %w\n%s", err, tail(said.String(), 20))
+		if !root {
+			err = fmt.Errorf("%w\nwithout root it needs newuidmap and ids in /etc/subuid and /etc/subgid; or build it as root, once, in a folder that you can read: corun image build --image-dir DIR", err)
+		}
+		return err
+	}
+	if root {
+		return nil
+	}
+	return unpack(ctx, target, w.rootfs())
+}
+
+// unpack extracts an archive as files of this user. Devices, which only root can make,
+// are left out: a box has its own.
+func unpack(ctx context.Context, archive, rootfs string) error {
+	out, err := exec.CommandContext(ctx, "tar", "--extract", "--file", archive, "--directory", rootfs,
+		"--no-same-owner", "--preserve-permissions", "--exclude=./dev/*").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("unpack the image: %w\n%s", err, tail(string(out), 5))
 	}
 	return nil
 }

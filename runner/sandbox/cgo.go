@@ -8,6 +8,7 @@ import "unsafe"
 
 const (
 	zygoteArgv0 = C.ZYGOTE_ARGV0
+	awaitIDsEnv = C.AWAIT_IDS_ENV
 	boxUID      = C.BOX_UID
 	maxFilter   = C.BOX_MAX_FILTER
 	filters     = C.BOX_FILTERS
@@ -19,8 +20,9 @@ const (
 	reportExited = C.BOX_EXITED
 )
 
-// encodeConfig gives the bytes of a struct box_config.
-func encodeConfig(spec Spec, lengths [filters]int) []byte {
+// encodeConfig gives the bytes of a struct box_config. shared says that init and the
+// program have one uid, limited that a cgroup keeps the limits.
+func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool) []byte {
 	var c C.struct_box_config
 	c.scratch_bytes = C.uint64_t(spec.Limits.ScratchBytes)
 	c.scratch_inodes = C.uint64_t(spec.Limits.ScratchInodes)
@@ -28,6 +30,14 @@ func encodeConfig(spec Spec, lengths [filters]int) []byte {
 	c.open_files = C.uint64_t(spec.Limits.OpenFiles)
 	if spec.Usr != "" {
 		c.usr = 1
+	}
+	if shared {
+		c.shared = 1
+	}
+	if !limited {
+		c.own_limits = 1
+		c.processes = C.uint32_t(spec.Limits.Processes)
+		c.data_bytes = C.uint64_t(dataBytes(spec.Limits))
 	}
 	for i, n := range lengths {
 		c.filter_lengths[i] = C.uint32_t(n)
@@ -39,8 +49,11 @@ func encodeConfig(spec Spec, lengths [filters]int) []byte {
 }
 
 // encodeRequest gives the bytes of a struct box_request.
-func encodeRequest(uid int, usr, unified bool, groups int) []byte {
+func encodeRequest(uid int, shared, usr, unified bool, groups int) []byte {
 	q := C.struct_box_request{uid: C.uint32_t(uid), groups: C.uint32_t(groups)}
+	if shared {
+		q.shared = 1
+	}
 	if usr {
 		q.usr = 1
 	}

@@ -26,8 +26,14 @@ const cpuPeriod = 100_000
 // ownTasks are init's; the limit on processes is for the program's.
 const ownTasks = 1
 
+// none says that boxes have no cgroups here: see Config.WithoutLimits.
+func (h hierarchy) none() bool { return h == hierarchy{} }
+
 // folders are the places of a group: one, or with v1 one for each controller.
 func (h hierarchy) folders(group string) []string {
+	if h.none() {
+		return nil
+	}
 	if h.unified {
 		return []string{filepath.Join(h.root, group)}
 	}
@@ -109,6 +115,9 @@ func (c *cgroup) create2(limits Limits) error {
 // clone3's CLONE_INTO_CGROUP, so that nothing of the box is ever outside; with version
 // 1 each controller's tasks file, for it to write itself into. The caller closes them.
 func (c *cgroup) entrances() (all []*os.File, err error) {
+	if c == nil {
+		return nil, nil // a box without one
+	}
 	for _, folder := range c.h.folders(c.group) {
 		flags := os.O_RDONLY | unix.O_DIRECTORY
 		if !c.h.unified {

@@ -16,6 +16,7 @@ type Finding struct {
 	Name   string
 	OK     bool
 	Fatal  bool   // without it no box can be made
+	Limits bool   // or only one without limits: see Config.WithoutLimits
 	Detail string // what was found
 	Mend   string // what to do about it
 }
@@ -24,8 +25,11 @@ type Finding struct {
 // 5.12, /proc's subset=pid with 5.8. 5.15 is the oldest that was thought about.
 var oldestKernel = [2]int{5, 15}
 
-// Check looks at what boxes need of this machine.
+// Check looks at what boxes need of this machine, for this process's user.
 func Check(_ context.Context) []Finding {
+	if os.Geteuid() != 0 {
+		return []Finding{checkUser(), checkKernel(), checkUserNamespace(), checkIDs(), checkDelegation(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay()}
+	}
 	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay()}
 }
 
@@ -37,11 +41,7 @@ func finding(name, detail string, err error, mend string) Finding {
 }
 
 func checkRoot() Finding {
-	var err error
-	if os.Geteuid() != 0 {
-		err = fmt.Errorf("running as uid %d; boxes need root to have uids and cgroups of their own", os.Geteuid())
-	}
-	return finding("root", "running as root", err, "run it as root (sudo), or as a systemd service")
+	return Finding{Name: "root", OK: true, Detail: "running as root"}
 }
 
 func checkKernel() Finding {
@@ -83,7 +83,9 @@ func checkCgroup() Finding {
 	if err == nil {
 		err = h.writable()
 	}
-	return finding("cgroup", fmt.Sprintf("%s (%s)", h, mode()), err, "mount cgroup version 2 with the memory, cpu and pids controllers, or version 1 with cpuacct and freezer, too; for a systemd service, Delegate=yes")
+	f := finding("cgroup", fmt.Sprintf("%s (%s)", h, mode()), err, "mount cgroup version 2 with the memory, cpu and pids controllers, or version 1 with cpuacct and freezer, too; for a systemd service, Delegate=yes")
+	f.Limits = true
+	return f
 }
 
 // checkSwap looks whether swap can be kept from boxes. Where it cannot, one that

@@ -25,7 +25,7 @@ type custody struct {
 	processes sync.WaitGroup // those who watch
 
 	mu     sync.Mutex // guards below
-	cgroup *cgroup    // nil once it is removed
+	cgroup *cgroup    // nil once it is removed, and where boxes have none
 	last   Usage
 }
 
@@ -52,9 +52,11 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 		}
 	}()
 	lap := l.laps()
-	if c.cgroup, err = l.h.create(l.cfg.Name+"/"+c.id, spec.Limits); err != nil {
-		c.cgroup = nil
-		return nil, e, err
+	if !l.h.none() {
+		if c.cgroup, err = l.h.create(l.cfg.Name+"/"+c.id, spec.Limits); err != nil {
+			c.cgroup = nil
+			return nil, e, err
+		}
 	}
 	lap("cgroup")
 	if e, err = c.start(spec); err != nil {
@@ -64,7 +66,7 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	// Should ctx end, or a step hang, the reads below end with the sockets.
 	stop := context.AfterFunc(ctx, func() { hangUp(e.control, e.command) })
 	defer stop()
-	if _, err := e.control.Write(append(encodeConfig(spec, lengths), instructions...)); err != nil {
+	if _, err := e.control.Write(append(encodeConfig(spec, lengths, l.ids.shared(), c.cgroup != nil), instructions...)); err != nil {
 		return nil, e, errors.Join(fmt.Errorf("configure: %w", err), ctx.Err())
 	}
 	if e.master, c.work, err = awaitInit(e.control); err != nil {
@@ -78,8 +80,10 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	if !stop() {
 		return nil, e, ctx.Err() // the sockets may have been hung up
 	}
-	c.processes.Add(1)
-	go c.watchMemory(c.cgroup) // ends with the cgroup's removal
+	if c.cgroup != nil {
+		c.processes.Add(1)
+		go c.watchMemory(c.cgroup) // ends with the cgroup's removal
+	}
 	return c, e, nil
 }
 
@@ -117,7 +121,7 @@ func (c *custody) start(spec Spec) (e ends, err error) {
 	}
 	defer closeAll(groups)
 	inside := append([]*os.File{controlInside, commandInside}, mounts...)
-	if c.init, err = c.launcher.zygote.clone(c.uid, spec.Usr != "", c.launcher.h.unified, inside, groups); err != nil {
+	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), spec.Usr != "", c.launcher.h.unified, inside, groups); err != nil {
 		return e, fmt.Errorf("start the box's init: %w", err)
 	}
 	c.processes.Add(1)

@@ -52,6 +52,12 @@
 // cgroup is the second means, and the one for boxes whose launcher has gone:
 // cgroup.kill with version 2, with version 1 to freeze, kill all and thaw.
 //
+// Not started as root, the launcher is root of a user namespace (userns.go), and all is
+// the same but for this. With the user's subordinate ids boxes have uids of their own;
+// without, there is one, which is uid 1000 in every box, of init and the program: init
+// then never is the box's uid 0 but keeps the capabilities that the clone gave it until
+// it drops them. Where there is no cgroup, the stub sets rlimits instead.
+//
 // Everything a box has on the host is in its processes and its cgroup. Both carry
 // the launcher's name, so that what a crashed process left behind is found and
 // removed when the next one opens (see Open). A box that cannot be taken away is kept

@@ -317,7 +317,14 @@ static void stub(int slave) {
 	set_limit(RLIMIT_MSGQUEUE, 819200, "limit message queues"); // as Linux has it; a queue takes 80 KiB
 	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");
 	set_limit(RLIMIT_RTPRIO, 0, "limit priority");
-	MUST(COMMAND_FD, "drop groups", setgroups(0, NULL));
+	if (config.own_limits) {
+		// Counted in the box's user namespace alone (since Linux 5.14), init where it has
+		// the program's uid.
+		set_limit(RLIMIT_NPROC, config.processes + (config.shared ? 1 : 0), "limit processes");
+		set_limit(RLIMIT_DATA, config.data_bytes, "limit data");
+	}
+	if (!config.shared)
+		MUST(COMMAND_FD, "drop groups", setgroups(0, NULL));
 	MUST(COMMAND_FD, "become the box's user", setresgid(BOX_UID, BOX_UID, BOX_UID));
 	MUST(COMMAND_FD, "become the box's user", setresuid(BOX_UID, BOX_UID, BOX_UID));
 	set_capabilities(COMMAND_FD, 0);
@@ -334,7 +341,7 @@ static void stub(int slave) {
 		report(COMMAND_FD, "receive command");
 	read_all(COMMAND_FD, command, length, COMMAND_FD, "receive command");
 	struct cursor c = {command, command + length};
-	uint32_t terminal = take_u32(&c);
+	uint32_t terminal = take_u32(&c), seconds = take_u32(&c);
 	struct winsize size = {0};
 	size.ws_col = (unsigned short)take_u32(&c);
 	size.ws_row = (unsigned short)take_u32(&c);
@@ -344,6 +351,11 @@ static void stub(int slave) {
 		char *path = take_string(&c);
 		uint32_t mode = take_u32(&c), n = take_u32(&c);
 		write_file(path, mode, take(&c, n), n);
+	}
+	if (config.own_limits && seconds > 0) {
+		// SIGXCPU first, which tells why; then SIGKILL.
+		struct rlimit cpu = {.rlim_cur = seconds, .rlim_max = seconds + 1};
+		MUST(COMMAND_FD, "limit processor time", setrlimit(RLIMIT_CPU, &cpu));
 	}
 	if (terminal) {
 		MUST(COMMAND_FD, "take the terminal", ioctl(slave, TIOCSCTTY, 0));
@@ -444,9 +456,11 @@ void box_init(void) {
 	read_all(CONTROL_FD, filters, total * sizeof *filters, CONTROL_FD, "receive seccomp filters");
 
 	MUST(CONTROL_FD, "begin a session", setsid());
-	MUST(CONTROL_FD, "drop groups", setgroups(0, NULL));
-	MUST(CONTROL_FD, "become the box's root", setresgid(0, 0, 0));
-	MUST(CONTROL_FD, "become the box's root", setresuid(0, 0, 0));
+	if (!config.shared) { // else there is no root to become, and groups cannot be dropped
+		MUST(CONTROL_FD, "drop groups", setgroups(0, NULL));
+		MUST(CONTROL_FD, "become the box's root", setresgid(0, 0, 0));
+		MUST(CONTROL_FD, "become the box's root", setresuid(0, 0, 0));
+	}
 	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
 	MUST(CONTROL_FD, "set hostname", sethostname(config.hostname, strnlen(config.hostname, sizeof config.hostname)));
 	make_root();

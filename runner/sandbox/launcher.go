@@ -20,13 +20,6 @@ import (
 )
 
 const (
-	// firstHostUID is where the uids of boxes begin on the host: far above those
-	// of people and services, and of the ranges that useradd hands out.
-	firstHostUID = 1_879_048_192
-	// uidsPerBox are init's and the program's.
-	uidsPerBox = 2
-	// hostUIDBoxes is how many boxes have different uids before they repeat.
-	hostUIDBoxes = 1 << 20
 	// buildWithin bounds the building of a box.
 	buildWithin = 20 * time.Second
 )
@@ -43,7 +36,13 @@ type Config struct {
 	// OwnProcess says that this process does nothing else, so that its descriptors can
 	// be counted: see Leftovers.
 	OwnProcess bool
-	Log        *slog.Logger
+	// WithoutLimits makes boxes without a cgroup where there is none that can be used.
+	// Limits.CPUs and MemoryBytes do not hold then, nothing is known of the usage, and
+	// rlimits do what they can: see Unlimited.
+	WithoutLimits bool
+	// RunDir is where the launcher's name is locked; "" means /run.
+	RunDir string
+	Log    *slog.Logger
 }
 
 // Limits are what the kernel enforces on a box.
@@ -89,6 +88,7 @@ type Launcher struct {
 	// Static after Open.
 	cfg    Config
 	h      hierarchy
+	ids    idRange
 	remote *remote // nil where this process makes the boxes itself
 	zygote zygote
 
@@ -126,19 +126,33 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 		cfg.Log = slog.Default()
 	}
 	var errs []error
+	limited := true
 	for _, f := range Check(ctx) {
-		if !f.OK && f.Fatal {
+		if !f.OK && f.Limits && cfg.WithoutLimits {
+			cfg.Log.Warn("boxes have no cgroup", "reason", f.Detail, "not enforced", Unlimited)
+			limited = false
+		} else if !f.OK && f.Fatal {
 			errs = append(errs, fmt.Errorf("%s: %s; mend: %s", f.Name, f.Detail, f.Mend))
 		}
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	h, err := findHierarchy()
+	var h hierarchy
+	var err error
+	if limited {
+		if h, err = findHierarchy(); err != nil {
+			return nil, err
+		}
+	}
+	ids, err := ownIDs()
 	if err != nil {
 		return nil, err
 	}
-	l := &Launcher{cfg: cfg, h: h, closing: make(chan struct{}), live: make(map[string]*custody), wedged: make(map[string]*custody)}
+	if ids.shared() {
+		cfg.Log.Warn("all boxes have one uid, that of the server (see corun doctor)")
+	}
+	l := &Launcher{cfg: cfg, h: h, ids: ids, closing: make(chan struct{}), live: make(map[string]*custody), wedged: make(map[string]*custody)}
 	if cfg.OwnProcess {
 		open, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -385,11 +399,14 @@ func (l *Launcher) admit(c *custody) error {
 	for _, other := range l.live {
 		used[other.uid] = true
 	}
-	for ok := true; ok; ok = used[c.uid] { // after a million boxes they repeat
-		l.next++
-		// Launchers of one machine begin at different places.
-		place := (uint64(crc32.ChecksumIEEE([]byte(l.cfg.Name))) + uint64(l.next)) % hostUIDBoxes
-		c.uid = firstHostUID + int(place)*uidsPerBox
+	if len(used) >= l.ids.boxes && !l.ids.shared() {
+		return fmt.Errorf("all %d pairs of uids are used by boxes", l.ids.boxes)
+	}
+	l.next++
+	// Launchers of one machine begin at different places.
+	begin := uint64(crc32.ChecksumIEEE([]byte(l.cfg.Name)))
+	for c.uid = l.ids.pair(begin + uint64(l.next)); used[c.uid] && !l.ids.shared(); c.uid = l.ids.pair(begin + uint64(l.next)) {
+		l.next++ // they repeat when all have been used
 	}
 	c.id = "box-" + strconv.Itoa(l.next)
 	l.live[c.id] = c
@@ -406,6 +423,9 @@ func (l *Launcher) forget(c *custody) {
 	if _, ok := l.wedged[c.id]; ok {
 		delete(l.wedged, c.id)
 		l.cfg.Log.Info("a box in quarantine is gone", "box", c.id)
+	}
+	if l.ids.shared() {
+		return // the uid is not the box's own: who has it says nothing
 	}
 	if len(l.gone) < rememberedUIDs {
 		l.gone = append(l.gone, c.uid)

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -32,6 +33,9 @@ type Command struct {
 	Dir      string   // working folder; "" means /work
 	Files    []File
 	Terminal *Size // nil: three pipes
+	// CPUTime bounds the processor time of each process, in whole seconds, in boxes
+	// without a cgroup; 0 does not. SIGXCPU tells of it.
+	CPUTime time.Duration
 }
 
 // Process is the program in a box.
@@ -189,9 +193,9 @@ func (c Command) encode() ([]byte, error) {
 			}
 		}
 	}
-	var head [3]uint32
+	head := [4]uint32{1: uint32((c.CPUTime + time.Second - 1) / time.Second)}
 	if c.Terminal != nil {
-		head = [3]uint32{1, uint32(c.Terminal.Cols), uint32(c.Terminal.Rows)}
+		head[0], head[2], head[3] = 1, uint32(c.Terminal.Cols), uint32(c.Terminal.Rows)
 	}
 	var b []byte
 	for _, n := range head {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define ZYGOTE_ARGV0 "corun-zygote" // how the executable knows that it is the zygote
+#define AWAIT_IDS_ENV "CORUN_AWAIT_IDS" // names the descriptor that says that ids are mapped: ids.c
 #define BOX_UID 1000          // the program's user and group, inside
 // Places in the zygote's root, where a box is built.
 #define BOX_IMAGE "/image" // where the image is mounted
@@ -29,6 +30,7 @@ enum { BOX_GROUPS = 8 }; // cgroup descriptors at most
 // one, and those of its cgroup.
 struct box_request {
 	uint32_t uid;    // init's on the host; the program's is the next
+	uint32_t shared; // or both have this one: there is no other
 	uint32_t usr;    // whether there is a folder for /usr
 	uint32_t groups; // how many descriptors are of the cgroup
 	uint32_t unified; // version 2: the one is the group's folder; 1: each is a tasks file
@@ -39,6 +41,11 @@ struct box_config {
 	uint64_t scratch_bytes, scratch_inodes, file_bytes, open_files;
 	uint32_t filter_lengths[BOX_FILTERS]; // in instructions
 	uint32_t usr;                         // whether USR_FD takes the place of the image's /usr
+	uint32_t shared;                      // whether init and the program have the same uid
+	// Where there is no cgroup rlimits do what they can; 0 where there is one.
+	uint32_t processes;  // and threads, of the program
+	uint32_t own_limits; // whether processor time and data are limited by rlimits
+	uint64_t data_bytes; // of one process
 	char hostname[64];
 };
 

@@ -199,7 +199,8 @@ func (r *remote) read() {
 		var m reply
 		files, err := r.wire.receive(&m)
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
+			// Reset: it ended with a message of ours unread.
+			if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
 				r.log.Error("the launcher cannot be understood", "error", err)
 			}
 			r.end()
@@ -427,7 +428,7 @@ func Serve(ctx context.Context, socket *os.File, cfg Config, images []string) er
 		return err
 	}
 	defer w.file.Close() // nothing is buffered
-	unlock, err := takeName(ctx, cfg.Name)
+	unlock, err := takeName(ctx, cfg.RunDir, cfg.Name)
 	if err != nil {
 		return err
 	}
@@ -449,8 +450,11 @@ const nameWithin = 15 * time.Second
 
 // takeName waits until no other launcher has the name: one whose server was killed
 // is still taking its boxes away.
-func takeName(ctx context.Context, name string) (release func(), err error) {
-	f, err := os.OpenFile(filepath.Join("/run", name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+func takeName(ctx context.Context, dir, name string) (release func(), err error) {
+	if dir == "" {
+		dir = "/run"
+	}
+	f, err := os.OpenFile(filepath.Join(dir, name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the launcher's name: %w", err)
 	}

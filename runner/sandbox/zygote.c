@@ -70,10 +70,14 @@ static int put(pid_t pid, const char *file, const char *text) {
 	return n < 0 ? -1 : 0;
 }
 
-// map gives a box its uids and gids.
-static int map(pid_t pid, uint32_t uid) {
+// map gives a box its uids and gids. Where init and the program share one, init is not
+// the box's root by its uid: it has what the clone gave it, and changes to no other.
+static int map(pid_t pid, const struct box_request *q) {
 	char ids[96];
-	snprintf(ids, sizeof ids, "0 %u 1\n%d %u 1\n", uid, BOX_UID, uid + 1);
+	if (q->shared)
+		snprintf(ids, sizeof ids, "%d %u 1\n", BOX_UID, q->uid);
+	else
+		snprintf(ids, sizeof ids, "0 %u 1\n%d %u 1\n", q->uid, BOX_UID, q->uid + 1);
 	return put(pid, "uid_map", ids) < 0 || put(pid, "gid_map", ids) < 0 ? -1 : 0;
 }
 
@@ -147,7 +151,7 @@ static void make(const struct box_request *q, const int *fds, int count) {
 		return;
 	}
 	// It waits for its configuration, which the launcher sends after the answer.
-	if (map(pid, q->uid) < 0) {
+	if (map(pid, q) < 0) {
 		int failed = errno;
 		kill(pid, SIGKILL);
 		answer(-1, "map the box's uids", failed);
@@ -155,6 +159,18 @@ static void make(const struct box_request *q, const int *fds, int count) {
 		answer(pidfd, NULL, 0);
 	}
 	close(pidfd);
+}
+
+// borrow_device shows the host's device file: a user namespace can make none of its own
+// (mknod(2)). Read-only, as whoever may write to the device could set the file's times.
+static void borrow_device(const char *name, const char *path) {
+	char host[64];
+	snprintf(host, sizeof host, "/dev/%s", name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	MUST(ZYGOTE_FD, path, fd);
+	close(fd);
+	MUST(ZYGOTE_FD, path, mount(host, path, NULL, MS_BIND, NULL));
+	MUST(ZYGOTE_FD, path, mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL));
 }
 
 // prepare_devices fills the folder that boxes get as /dev.
@@ -169,7 +185,11 @@ static void prepare_devices(void) {
 	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
 		// Not the host's files: whoever watched those (inotify) would see the host use them.
 		snprintf(path, sizeof path, ZYGOTE_ROOT BOX_DEVICES "/%s", devices[i].name);
-		MUST(ZYGOTE_FD, path, mknod(path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)));
+		if (mknod(path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)) < 0) {
+			if (errno != EPERM)
+				report(ZYGOTE_FD, path);
+			borrow_device(devices[i].name, path);
+		}
 	}
 	for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
 		snprintf(path, sizeof path, ZYGOTE_ROOT BOX_DEVICES "/%s", links[i][1]);
@@ -182,8 +202,11 @@ static void prepare_devices(void) {
 // prepare_root gives the zygote a root of its own, in which boxes are built: so that a
 // box never has had anything of the host's, and a clone has few mounts to copy. It has
 // a whole /proc, as the kernel lets a box mount one only beside that
-// (fs/namespace.c, mount_too_revealing), and it is where uids are mapped.
-static void prepare_root(void) {
+// (fs/namespace.c, mount_too_revealing), and it is where uids are mapped. It says whether
+// this is a user namespace within that of the processes that /proc shows: then the /proc
+// is the one that was there, with what is mounted upon it.
+static int prepare_root(void) {
+	int within = 0;
 	umask(0);
 	MUST(ZYGOTE_FD, "enter a mount namespace", unshare(CLONE_NEWNS));
 	MUST(ZYGOTE_FD, "make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
@@ -196,13 +219,19 @@ static void prepare_root(void) {
 	MUST(ZYGOTE_FD, "mount /dev", mount("tmpfs", ZYGOTE_ROOT BOX_DEVICES, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0755"));
 	prepare_devices();
 	MUST(ZYGOTE_FD, "seal /dev", mount(NULL, ZYGOTE_ROOT BOX_DEVICES, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NOATIME, NULL));
-	MUST(ZYGOTE_FD, "mount /proc", mount("proc", ZYGOTE_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+	if (mount("proc", ZYGOTE_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) {
+		if (errno != EPERM)
+			report(ZYGOTE_FD, "mount /proc");
+		within = 1;
+		MUST(ZYGOTE_FD, "mount /proc", mount("/proc", ZYGOTE_ROOT "/proc", NULL, MS_BIND | MS_REC, NULL));
+	}
 	MUST(ZYGOTE_FD, "enter the root", chdir(ZYGOTE_ROOT));
 	MUST(ZYGOTE_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
 	MUST(ZYGOTE_FD, "let go of the host", umount2(".", MNT_DETACH));
 	MUST(ZYGOTE_FD, "enter the root", chdir("/"));
 	MUST(ZYGOTE_FD, "seal the root", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL));
 	umask(022);
+	return within;
 }
 
 // next_network gives the zygote a new network, with nothing but loopback, for the next
@@ -242,8 +271,10 @@ static void zygote(void) {
 	reset_signals();
 	signal(SIGCHLD, SIG_IGN); // nobody waits here: the launcher watches by pidfd
 	MUST(ZYGOTE_FD, "close descriptors", syscall(SYS_close_range, ZYGOTE_FD + 1, ~0U, 0));
-	prepare_root();
-	keep_capabilities(1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_SYS_ADMIN | 1u << CAP_NET_ADMIN);
+	uint32_t needed = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_SYS_ADMIN | 1u << CAP_NET_ADMIN;
+	if (prepare_root())
+		needed |= 1u << CAP_SETFCAP; // to map the namespace's uid 0, which may be the only one (user_namespaces(7))
+	keep_capabilities(needed);
 	next_network();
 	answer(-1, NULL, 0); // ready
 	for (;;) {

@@ -21,10 +21,10 @@ type zygote struct {
 
 // clone gives a pidfd of a new box's first process. It is in the box's cgroup, has
 // its uids, and waits for its configuration on the control socket.
-func (z *zygote) clone(uid int, usr, unified bool, inside, groups []*os.File) (*os.File, error) {
+func (z *zygote) clone(uid int, shared, usr, unified bool, inside, groups []*os.File) (*os.File, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	request := encodeRequest(uid, usr, unified, len(groups))
+	request := encodeRequest(uid, shared, usr, unified, len(groups))
 	files := append(inside[:len(inside):len(inside)], groups...)
 	for first := z.process != nil; ; first = false {
 		if z.process == nil {
@@ -83,14 +83,40 @@ func (z *zygote) start() error {
 // nobody who gets hold of a box's /proc/1/exe could write to the file on the host
 // (CVE-2019-5736).
 func sealedExecutable() (*os.File, error) {
-	mount, err := unix.OpenTree(unix.AT_FDCWD, "/proc/self/exe", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	f, err := cloneExecutable("/proc/self/exe")
+	if errors.Is(err, unix.EINVAL) {
+		// It was executed from the mount namespace that this process has left
+		// (StartLauncher); it has the same path here.
+		var path string
+		if path, err = os.Readlink("/proc/self/exe"); err == nil {
+			f, err = cloneExecutable(path)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("clone the mount of this executable: %w", err)
 	}
-	f := os.NewFile(uintptr(mount), "executable")
+	mount := int(f.Fd())
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if err := unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		return nil, errors.Join(fmt.Errorf("make this executable read-only: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// cloneExecutable clones the mount of a path, if what is there is this executable.
+func cloneExecutable(path string) (*os.File, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "executable")
+	found, err1 := f.Stat()
+	own, err2 := os.Stat("/proc/self/exe")
+	if err = errors.Join(err1, err2); err == nil && !os.SameFile(found, own) {
+		err = fmt.Errorf("%s was replaced since it was started: start it again", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }

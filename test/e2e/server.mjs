@@ -26,7 +26,8 @@ async function freePort() {
   return port
 }
 
-export async function startServer({ args = [], dataDir, env = {} } = {}) {
+/** as is a command that executes another: who runs the server, and where. */
+export async function startServer({ args = [], dataDir, env = {}, as } = {}) {
   const ownDir = dataDir === undefined
   dataDir ??= await mkdtemp(join(tmpdir(), 'corun-e2e-'))
   const port = await freePort()
@@ -37,8 +38,9 @@ export async function startServer({ args = [], dataDir, env = {} } = {}) {
 
   async function start() {
     const all = ['serve', '--addr', `127.0.0.1:${port}`, '--admin-addr', `127.0.0.1:${adminPort}`, '--data-dir', dataDir]
-    if (process.env.CORUN_IMAGE_DIR) all.push('--image-dir', process.env.CORUN_IMAGE_DIR)
-    child = spawn(binary, [...all, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    if (process.env.CORUN_IMAGE_DIR && !as) all.push('--image-dir', process.env.CORUN_IMAGE_DIR)
+    const [command, ...before] = as ?? [binary]
+    child = spawn(command, [...before, ...all, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.on('data', (d) => (log += d))
     child.stderr.on('data', (d) => (log += d))
     const gone = once(child, 'exit').then(([code, signal]) => {
