@@ -245,6 +245,16 @@ attempt('messages', lambda: call(68, 0x636f7275, 0))
 attempt('queue', lambda: call(240, b'corun-abuse-was-here', os.O_RDWR, 0, None))
 print([os.path.exists(f + '/own') for f in ('/work', '/tmp', '/dev/shm')])`,
 			prints: "abstract socket ECONNREFUSED\nTCP ECONNREFUSED\nUDP ECONNREFUSED\nshared memory ENOENT\nsemaphores ENOENT\nmessages ENOENT\nqueue ENOENT\n[False, False, False]\n"},
+		// The limit on buffers is none on what goes through them.
+		"much over the loopback": {want: store.StatusExited, limits: small, prints: "100000000\n", python: `
+l = socket.create_server(('127.0.0.1', 0))
+def flood():
+    with socket.create_connection(l.getsockname()) as s:
+        for _ in range(100): s.sendall(bytes(1000000))
+threading.Thread(target=flood).start()
+s, n = l.accept()[0], 0
+while b := s.recv(65536): n += len(b)
+print(n)`},
 		"the same names": {want: store.StatusExited, python: `
 s = socket.socket(socket.AF_UNIX)
 s.bind('\0corun-abuse-was-here')
