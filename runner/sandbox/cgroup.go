@@ -23,6 +23,12 @@ import (
 // usual one.
 const cpuPeriod = 100_000
 
+// socketShare is the part of a box's memory that the buffers of its network sockets may
+// have besides, with version 1: that counts them apart, and only where they have a limit
+// (Documentation/admin-guide/cgroup-v1/memory.rst, 2.7). With version 2 they are memory
+// as any other.
+const socketShare = 16
+
 // ownTasks are init's; the limit on processes is for the program's.
 const ownTasks = 1
 
@@ -84,6 +90,10 @@ func (c *cgroup) create1(limits Limits) (err error) {
 	memory := &specs.LinuxMemory{Limit: &limits.MemoryBytes, Swappiness: &swappiness}
 	if c.h.limitsSwap() {
 		memory.Swap = &limits.MemoryBytes // with version 1 this is memory and swap together
+	}
+	if c.h.limitsSockets() {
+		sockets := limits.MemoryBytes / socketShare
+		memory.KernelTCP = &sockets
 	}
 	c.v1, err = cgroup1.New(cgroup1.StaticPath(c.group), &specs.LinuxResources{
 		Memory: memory,

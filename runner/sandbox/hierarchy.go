@@ -168,6 +168,16 @@ func (h hierarchy) limitsSwap() bool {
 	return !known
 }
 
+// limitsSockets says whether the buffers of network sockets have a limit of their own,
+// as with version 1. It is of UDP's, too, for all its name.
+func (h hierarchy) limitsSockets() bool {
+	if h.unified {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(h.root, string(cgroup1.Memory), "memory.kmem.tcp.limit_in_bytes"))
+	return err == nil
+}
+
 // prepare makes the group of a launcher, whose children will have the controllers.
 // With version 1 there is nothing to do.
 func (h hierarchy) prepare(name string) error {

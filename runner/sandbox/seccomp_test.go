@@ -247,6 +247,10 @@ func TestCallArguments(t *testing.T) {
 		{"ioctl", [6]uint64{0, unix.TCGETS}, "all"}, {"ioctl", [6]uint64{0, unix.TIOCGWINSZ}, "all"},
 		{"ioctl", [6]uint64{0, unix.TIOCSTI}, ""}, {"ioctl", [6]uint64{0, unix.TIOCSTI | high}, ""}, {"ioctl", [6]uint64{0, unix.TIOCSTI | 0xdead<<32}, ""},
 		{"ioctl", [6]uint64{0, 0x541c}, ""}, {"ioctl", [6]uint64{0, 0x541c | high}, ""},
+		{"ioctl", [6]uint64{0, 0x5423}, ""}, {"ioctl", [6]uint64{0, 0x5423 | high}, ""}, // TIOCSETD
+		{"setsockopt", [6]uint64{0, unix.SOL_SOCKET, unix.SO_REUSEADDR}, "all"}, {"setsockopt", [6]uint64{0, unix.IPPROTO_TCP, unix.SO_ATTACH_FILTER}, "all"},
+		{"setsockopt", [6]uint64{0, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}, ""}, {"setsockopt", [6]uint64{0, unix.SOL_SOCKET | high, unix.SO_ATTACH_FILTER | high}, ""},
+		{"setsockopt", [6]uint64{0, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}, ""},
 		{"personality", [6]uint64{0}, "all"}, {"personality", [6]uint64{0xffffffff}, "all"},
 		{"personality", [6]uint64{0x0040000}, ""}, {"personality", [6]uint64{8}, ""},
 		{"seccomp", [6]uint64{1, 0}, "all"}, {"seccomp", [6]uint64{1, 8}, ""}, {"seccomp", [6]uint64{1, 9 | high}, ""},

@@ -55,6 +55,14 @@ func TestKernel(t *testing.T) {
 		"the machine":          refused("syslog: 103, 3, bytes(100), 100\nhostname: 170, b'a', 1\ndomain: 171, b'a', 1\nsettime: 227, 0, bytes(16)\nadjust: 159, bytes(208)\niopl: 172, 3\nioperm: 173, 0x70, 1, 1\nacct: 163, b'/tmp/a'\nhangup: 153"),
 		"seccomp listener":     refused("listener: 317, 1, 8, bytes(16)\nwith sync: 317, 1, 9, bytes(16)"),
 		"memory policy":        refused("mbind: 237, 0, 0, 0, None, 0, 0\nset: 238, 0, None, 0\nmigrate: 256, 1, 0, None, None\nmove: 279, 1, 0, None, None, None, 0"),
+		"filters of sockets": {python: `
+code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0))
+program = struct.pack('HxxxxxxQ', 1, ctypes.addressof(code))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for option in 26, 50, 51, 52:
+    attempt(option, lambda: s.setsockopt(socket.SOL_SOCKET, option, program))
+attempt('high', lambda: call(54, s.fileno(), (1 << 32) + 1, (1 << 32) + 26, program, 16))`, want: store.StatusExited,
+			has: []string{"26 EPERM\n", "50 E", "51 EPERM\n", "52 E", "high EPERM\n"}},
 		"a filter of its own": {c: `
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -2,7 +2,6 @@ package abuse
 
 import (
 	"testing"
-	"time"
 
 	"corun/runner"
 	"corun/store"
@@ -51,6 +50,73 @@ while True:
                     while True: x.send(full[:65536])
                 except BlockingIOError: pass
         except OSError: signal.pause()`),
+		"pipes": memory(`
+import fcntl
+for _ in range(5): os.fork()
+pairs, error = fill(os.pipe)
+for r, w in pairs:
+    try: fcntl.fcntl(w, fcntl.F_SETPIPE_SZ, 1 << 20)
+    except OSError: pass
+    os.set_blocking(w, False)
+    fill(lambda: os.write(w, b'x' * 65536))
+signal.pause()`),
+		"buffers of terminals": memory(`
+def pair():
+    m, s = os.openpty()
+    for f in m, s: os.set_blocking(f, False)
+    for f in s, m: fill(lambda: os.write(f, b'x' * 4096))
+for _ in range(3): os.fork()
+fill(pair)
+b = []
+while True: b.append(bytearray(1 << 20))`),
+		"semaphores": memory("while True:\n    call(64, 0, 32000, 0o600)"),
+		"page tables": {c: `
+#include <sys/mman.h>
+int main(void) {
+	/* a page in each two megabytes, so that there is a table for each */
+	unsigned long size = 64ul << 30;
+	char *at = mmap(0, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	madvise(at, size, MADV_NOHUGEPAGE);
+	for (unsigned long i = 0; i < size; i += 2 << 20) (void)*(volatile char *)(at + i);
+	return 0;
+}`, limits: small, want: store.StatusMemoryLimit, says: "64 MiB"},
+		"huge pages": {c: `
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+int main(void) {
+	unsigned long size = 256 << 20;
+	void *at = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	printf(at == MAP_FAILED ? "refused\n" : "given\n"), fflush(stdout);
+	at = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(at, size, MADV_HUGEPAGE);
+	memset(at, 1, size);
+	return 0;
+}`, limits: small, want: store.StatusMemoryLimit, says: "64 MiB", prints: "refused\n"},
+		"mappings": {c: `
+#include <errno.h>
+#include <unistd.h>
+#include <sys/mman.h>
+int main(void) {
+	/* neighbours of different protection cannot be joined */
+	for (int i = 0; mmap(0, 4096, i % 2 ? PROT_READ : PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED; i++) ;
+	_exit(errno == ENOMEM ? 42 : 1);
+}`, want: store.StatusExited, code: 42},
+		"reserved, not used": {c: `
+#include <sys/mman.h>
+int main(void) {
+	char *at = mmap(0, 1ul << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at[1ul << 39] = 42;
+	return at[1ul << 39];
+}`, limits: small, want: store.StatusExited, code: 42},
+		"mapped files": memory(`
+import mmap
+kept = []
+for i in range(3):
+    fd = os.open('/work/%d' % i, os.O_CREAT | os.O_RDWR)
+    os.truncate(fd, 24 << 20)
+    kept.append(mmap.mmap(fd, 24 << 20))
+    for at in range(0, 24 << 20, 4096): kept[-1][at] = 1`),
 		"of a child":       memory("if os.fork() == 0:\n    b = []\n    while True: b.append(bytearray(1 << 20))\nos.wait()\ntime.sleep(1000)"),
 		"of many children": memory("for _ in range(40):\n    if os.fork() == 0:\n        b = bytearray(os.urandom(4 << 20))\n        signal.pause()\nsignal.pause()"),
 		"a stack": {c: `
@@ -78,13 +144,16 @@ try:
     while n < 100:
         call(240, b'q%d' % n, 0o102, 0o600, struct.pack('llll', 0, 10, 8192, 0) + bytes(32)); n += 1
 except OSError as e: print('bounded', n < 12, errno.errorcode[e.errno])`, want: store.StatusExited, prints: "bounded True EMFILE\n"},
-		"timers": {python: `
-n = 0
-try:
-    while n < 1000000:
-        call(222, 1, None, ctypes.byref(ctypes.c_int())); n += 1
-except OSError as e: print('bounded', errno.errorcode[e.errno])
-except MemoryError: print('bounded')`, limits: runner.Lower{MemoryBytes: 64 * mib, Wall: 8 * time.Second}, want: store.StatusExited, has: []string{"bounded"}},
+		"timers": {c: `
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+int main(void) {
+	timer_t timer;
+	while (timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0) ;
+	printf(errno == EAGAIN ? "bounded\n" : "otherwise\n");
+	return 0;
+}`, limits: small, want: store.StatusExited, prints: "bounded\n"},
 	})
 }
 

@@ -17,7 +17,88 @@ func TestProcesses(t *testing.T) {
 		"a thread bomb":         {python: "n = 1\ntry:\n    while True: threading.Thread(target=time.sleep, args=(1000,), daemon=True).start(); n += 1\nexcept RuntimeError: print(n); os._exit(0)", want: store.StatusExited, prints: "64\n", says: "more than the 64 processes"},
 		"a vfork bomb":          {bash: "for i in $(seq 200); do sleep 1000 & done 2>/dev/null; wait", limits: wall, want: store.StatusTimeout, says: "more than the 64"},
 		"zombies":               {python: "n = 0\ntry:\n    while True:\n        if os.fork() == 0: os._exit(0)\n        n += 1\nexcept BlockingIOError: print(n)", want: store.StatusExited, prints: "63\n"},
-		"execs without end":     {bash: "exec bash main.sh", limits: cpu, want: store.StatusCPULimit},
+		"orphaned zombies": {python: `
+for _ in range(300):     # init takes them in, so that they cannot fill the box
+    middle = os.fork()
+    if middle == 0:
+        while True:
+            try:
+                if os.fork() == 0: os._exit(0)
+                break
+            except BlockingIOError: pass
+        os._exit(0)
+    os.waitpid(middle, 0)
+print('done')`, want: store.StatusExited, prints: "done\n"},
+		"a deep tree": {held: true, python: `
+depth = 1
+while depth < 60:
+    r, w = os.pipe()
+    if os.fork() > 0:
+        os.close(w)
+        os.read(r, 1)     # ends with the child
+        os._exit(0)
+    depth += 1
+held()`, want: store.StatusExited},
+		"a thread bomb that spins": {c: `
+#include <pthread.h>
+static void *spin(void *a) { for (;;) ; return a; }
+int main(void) {
+	pthread_t thread;
+	for (;;) pthread_create(&thread, 0, spin, 0);
+}`, limits: cpu, want: store.StatusCPULimit, says: "more than the 64 processes"},
+		"every signal to init, in every way": {c: `
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define EXPECT(error, call) do { errno = 0; if ((call) != -1 || errno != (error)) printf("%s: %d\n", #call, errno); } while (0)
+int main(void) {
+	siginfo_t info = {.si_code = SI_QUEUE};
+	int init = syscall(SYS_pidfd_open, 1, 0);
+	for (int s = 0; s < 65; s++) {
+		EXPECT(EPERM, kill(1, s));
+		EXPECT(EPERM, syscall(SYS_tkill, 1, s));
+		EXPECT(EPERM, syscall(SYS_tgkill, 1, 1, s));
+		if (s > 0) {
+			info.si_signo = s;
+			EXPECT(EPERM, syscall(SYS_rt_sigqueueinfo, 1, s, &info));
+			EXPECT(EPERM, syscall(SYS_rt_tgsigqueueinfo, 1, 1, s, &info));
+		}
+		EXPECT(EPERM, syscall(SYS_pidfd_send_signal, init, s, NULL, 0));
+	}
+	struct rlimit none = {0, 0};
+	EXPECT(EPERM, prlimit(1, RLIMIT_NOFILE, &none, NULL));
+	EXPECT(EPERM, prlimit(1, RLIMIT_CPU, NULL, &none));
+	EXPECT(EPERM, setpriority(PRIO_PROCESS, 1, 19));
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	EXPECT(EPERM, sched_setaffinity(1, sizeof one, &one));
+	struct sched_param low = {0};
+	EXPECT(EPERM, sched_setscheduler(1, SCHED_IDLE, &low));
+	printf("done\n");
+	return 0;
+}`, want: store.StatusExited, prints: "done\n"},
+		"limits of its own": {c: `
+#include <errno.h>
+#include <stdio.h>
+#include <sys/resource.h>
+int main(void) {
+	for (int r = 0; r < RLIM_NLIMITS; r++) {
+		struct rlimit now;
+		getrlimit(r, &now);
+		if (now.rlim_max == RLIM_INFINITY) continue;
+		now.rlim_max++;
+		if (setrlimit(r, &now) != -1 || errno != EPERM) printf("limit %d was raised\n", r);
+	}
+	printf("done\n");
+	return 0;
+}`, want: store.StatusExited, prints: "done\n"},
+		"execs without end": {bash: "exec bash main.sh", limits: cpu, want: store.StatusCPULimit},
 		"a spinner that ignores signals": {python: "for s in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}: signal.signal(s, signal.SIG_IGN)\nprint('spins', flush=True)\nwhile True: pass",
 			limits: cpu, want: store.StatusCPULimit, says: "500 ms", prints: "spins\n"},
 		"spinners":    {bash: "for i in $(seq 20); do while :; do :; done & done; wait", limits: cpu, want: store.StatusCPULimit},

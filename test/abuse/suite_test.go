@@ -6,15 +6,20 @@ package abuse
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,12 +33,19 @@ import (
 // soon bounds what must happen, however busy the machine is.
 const soon = 60 * time.Second
 
+// mark is in the names that attacks give to what they try to make outside of their box.
+const mark = "corun-abuse-was-here"
+
 // attack is one program and what has to become of it.
 type attack struct {
 	python, bash, c string // the program, in one of these
 	terminal        bool
 	stdin           string
 	limits          runner.Lower
+	// held says that the program takes all that it can get, calls held and ends when
+	// its input does. While it holds it, another box is made and used.
+	held   bool
+	beside func(t *testing.T) // done then, too
 
 	want   store.Status
 	code   int    // where it is exited
@@ -104,7 +116,11 @@ func open() (_ *suite, err error) {
 		return nil, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	if s.launcher, err = sandbox.Open(ctx, sandbox.Config{Name: fmt.Sprintf("corun-abuse-%d", os.Getpid()), Log: quiet}); err != nil {
+	cfg, err := launcherConfig(quiet)
+	if err != nil {
+		return nil, err
+	}
+	if s.launcher, err = sandbox.Open(ctx, cfg); err != nil {
 		return nil, err
 	}
 	if s.runner, err = runner.Open(ctx, runner.Config{
@@ -114,6 +130,18 @@ func open() (_ *suite, err error) {
 	}
 	s.witness, err = s.beginWitness(ctx)
 	return s, err
+}
+
+// launcherConfig says how boxes are made. CORUN_ISOLATION names their isolation; this is
+// the one place that hands it to the sandbox.
+func launcherConfig(log *slog.Logger) (sandbox.Config, error) {
+	cfg := sandbox.Config{Name: fmt.Sprintf("corun-abuse-%d", os.Getpid()), Log: log}
+	switch isolation := os.Getenv("CORUN_ISOLATION"); isolation {
+	case "", "native":
+		return cfg, nil
+	default:
+		return cfg, fmt.Errorf("CORUN_ISOLATION is %q: boxes can only be native", isolation)
+	}
 }
 
 func (s *suite) close() error {
@@ -145,36 +173,16 @@ func (s *suite) spec(profile string, limits sandbox.Limits) (sandbox.Spec, error
 	return sandbox.Spec{Rootfs: s.image.Rootfs, Usr: s.image.Usr, Seccomp: filter, Limits: limits, Hostname: "corun"}, err
 }
 
-// witness is a program in a box beside those of the attacks. It keeps what it has and
-// says on request whether all of it is as it was.
+// witness is a program in a box beside those of the attacks (witness.py). It keeps what
+// it has and says on request whether all of it is as it was.
 type witness struct {
 	box     *sandbox.Box
 	process *sandbox.Process
 	mu      sync.Mutex
 }
 
-const witnessProgram = `
-import hashlib, os, signal, socket, sys, time
-came = []
-for s in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
-    signal.signal(s, lambda n, f: came.append(n))
-for folder in '/work', '/tmp', '/dev/shm':
-    with open(folder + '/mine', 'w') as f: f.write(folder * 1000)
-memory = bytearray(os.urandom(1 << 20))
-def state():
-    return [
-        sorted(p for p in os.listdir('/proc') if p.isdigit()),
-        {f: sorted(os.listdir(f)) for f in ('/work', '/tmp', '/dev/shm', '/dev', '/')},
-        [open(f + '/mine').read() == f * 1000 for f in ('/work', '/tmp', '/dev/shm')],
-        hashlib.sha256(memory).hexdigest(), socket.gethostname(), os.nice(0), sorted(os.listdir('/proc/self/fd')),
-        open('/proc/sysvipc/shm').read() if os.path.exists('/proc/sysvipc/shm') else '', os.getpgrp(), os.getsid(0),
-    ]
-first = state()
-print('ready', flush=True)
-for line in sys.stdin:
-    now = state()
-    print('as it was' if now == first and not came else 'changed: %r %r %r' % (first, now, came), flush=True)
-`
+//go:embed witness.py
+var witnessProgram string
 
 func (s *suite) beginWitness(ctx context.Context) (*witness, error) {
 	spec, err := s.spec("default", sandbox.DefaultLimits())
@@ -211,11 +219,11 @@ func (w *witness) line() (string, error) {
 	}
 }
 
-// ask has the witness look.
-func (w *witness) ask() (string, error) {
+// ask has the witness do something: look, lock FILE, watch FILE, or tell what it watched.
+func (w *witness) ask(command string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, err := w.process.Stdin().Write([]byte("look\n")); err != nil {
+	if _, err := w.process.Stdin().Write([]byte(command + "\n")); err != nil {
 		return "", err
 	}
 	return w.line()
@@ -300,10 +308,78 @@ func (h *host) changes() (all []string) {
 	if err != nil || !bytes.Contains(stat, []byte("(sleep) S ")) {
 		all = append(all, fmt.Sprintf("the host's process is %q, %v", stat, err))
 	}
+	all = append(all, escaped()...)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.called > 0 {
 		all = append(all, fmt.Sprintf("%d connections reached the host", h.called))
+	}
+	return all
+}
+
+// The uids that boxes have on the host, those of all launchers. Nothing else has them.
+const firstUIDOfBoxes, endOfUIDsOfBoxes = 1_879_048_192, 1_879_048_192 + 2<<20
+
+func isUIDOfBoxes(s string) bool {
+	uid, err := strconv.ParseUint(s, 10, 32)
+	return err == nil && uid >= firstUIDOfBoxes && uid < endOfUIDsOfBoxes
+}
+
+// escaped tells what the host has that only a program out of its box can have made.
+func escaped() (all []string) {
+	for file, column := range map[string]int{
+		"/proc/net/tcp": 7, "/proc/net/tcp6": 7, "/proc/net/udp": 7, "/proc/net/udp6": 7, "/proc/net/raw": 7, "/proc/net/packet": 7,
+		"/proc/sysvipc/shm": 7, "/proc/sysvipc/sem": 4, "/proc/sysvipc/msg": 7,
+	} {
+		text, _ := os.ReadFile(file) // a kernel may have none of that kind
+		for line := range strings.Lines(string(text)) {
+			if fields := strings.Fields(line); len(fields) > column && isUIDOfBoxes(fields[column]) {
+				all = append(all, fmt.Sprintf("%s has %q", file, line))
+			}
+		}
+	}
+	for _, file := range []string{"/proc/self/mountinfo", "/proc/net/unix"} {
+		if text, err := os.ReadFile(file); err != nil || bytes.Contains(text, []byte(mark)) {
+			all = append(all, fmt.Sprintf("%s has what an attack made, %v: %s", file, err, text))
+		}
+	}
+	for _, dir := range []string{"/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/run", "/etc", os.TempDir()} {
+		entries, _ := os.ReadDir(dir) // not all are on every host
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil {
+				continue // it is gone by now
+			}
+			uid := strconv.FormatUint(uint64(info.Sys().(*syscall.Stat_t).Uid), 10)
+			if strings.Contains(e.Name(), mark) || isUIDOfBoxes(uid) {
+				all = append(all, fmt.Sprintf("there is %s of uid %s", filepath.Join(dir, e.Name()), uid))
+			}
+		}
+	}
+	return append(all, escapedProcesses()...)
+}
+
+// escapedProcesses are those with a uid of boxes in a namespace of the host's.
+func escapedProcesses() (all []string) {
+	processes, _ := filepath.Glob("/proc/[0-9]*") // fails on a wrong pattern alone
+	for _, process := range processes {
+		status, err := os.ReadFile(filepath.Join(process, "status"))
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(status), "\nUid:")
+		if ids := strings.Fields(rest); len(ids) < 4 || !slices.ContainsFunc(ids[:4], isUIDOfBoxes) {
+			continue
+		}
+		for _, kind := range []string{"user", "pid", "mnt", "net", "ipc", "uts"} {
+			its, err := os.Readlink(filepath.Join(process, "ns", kind))
+			if err != nil {
+				break // it has ended
+			}
+			if ours, err := os.Readlink("/proc/self/ns/" + kind); err != nil || its == ours {
+				all = append(all, fmt.Sprintf("a process of a box is in the %s namespace, %v: %s", kind, err, status))
+			}
+		}
 	}
 	return all
 }
@@ -351,12 +427,17 @@ func (s *suite) try(t *testing.T, a attack) {
 	var mu sync.Mutex
 	var streams [4][]byte
 	var last store.Run
+	holds := make(chan struct{})
 	req.Events = func(e runner.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch e.Kind {
 		case runner.EventOutput:
+			before := bytes.Contains(streams[e.Stream], []byte("held\n"))
 			streams[e.Stream] = append(streams[e.Stream], e.Data...)
+			if !before && bytes.Contains(streams[e.Stream], []byte("held\n")) {
+				close(holds)
+			}
 		case runner.EventExited:
 			last = e.Run
 		}
@@ -366,6 +447,20 @@ func (s *suite) try(t *testing.T, a attack) {
 	run, err := s.runner.Start(context.Background(), req)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if a.held {
+		select {
+		case <-holds:
+			s.unmoved(t)
+			s.newcomer(t)
+			if a.beside != nil {
+				a.beside(t)
+			}
+		case <-run.Done():
+			t.Error("it ended before it held what it could get")
+		case <-time.After(soon):
+			t.Error("it does not hold what it could get")
+		}
 	}
 	if a.stdin == "" && !a.terminal {
 		if err := run.StdinEOF(); err != nil {
@@ -422,7 +517,7 @@ func (a attack) wall() time.Duration {
 // unmoved tells of whatever the witness, the host or the launcher noticed.
 func (s *suite) unmoved(t *testing.T) {
 	t.Helper()
-	if said, err := s.witness.ask(); err != nil || said != "as it was" {
+	if said, err := s.witness.ask("look"); err != nil || said != "as it was" {
 		t.Errorf("the witness: %.2000s, %v", said, err)
 	}
 	for _, change := range s.host.changes() {
@@ -430,6 +525,38 @@ func (s *suite) unmoved(t *testing.T) {
 	}
 	if left, err := s.launcher.Leftovers(); err != nil || left.Total() != 0 {
 		t.Errorf("left over: %+v, %v", left, err)
+	}
+}
+
+// newcomer makes another box and uses it: what attacks hold must not be what boxes are
+// made from.
+func (s *suite) newcomer(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	spec, err := s.spec("default", sandbox.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := s.launcher.Build(ctx, spec)
+	if err != nil {
+		t.Errorf("no other box can be made: %v", err)
+		return
+	}
+	defer func() {
+		if err := box.Destroy(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	p, err := box.Start(ctx, sandbox.Command{
+		Args: []string{"sh", "-c", "tty; head -c 100000 /dev/zero | wc -c"}, Env: []string{"PATH=/usr/bin:/bin"}, Terminal: &sandbox.Size{Cols: 80, Rows: 24},
+	})
+	if err != nil {
+		t.Errorf("another box takes no program: %v", err)
+		return
+	}
+	if out, err := io.ReadAll(p.PTY()); err != nil || string(out) != "/dev/pts/0\r\n100000\r\n" {
+		t.Errorf("the program of another box printed %q, %v", out, err)
 	}
 }
 
@@ -495,7 +622,8 @@ func (s *suite) room(t *testing.T) string {
 }
 
 // prelude is what programs in Python begin with: attempt prints what an action gave, or
-// the errno that refused it; call is a bare system call.
+// the errno that refused it; call is a bare system call; fill makes as many as there can
+// be; held is for what has been got.
 const prelude = `
 import ctypes, errno, os, signal, socket, stat, struct, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -509,6 +637,14 @@ def attempt(name, action):
         print(name, action(), flush=True)
     except OSError as e:
         print(name, errno.errorcode.get(e.errno, e.errno), flush=True)
+def fill(make):
+    made = []
+    while True:
+        try: made.append(make())
+        except OSError as e: return made, errno.errorcode[e.errno]
+def held():
+    print('held', flush=True)
+    while sys.stdin.buffer.read(1): pass
 `
 
 func hexOf(s string) string { return fmt.Sprintf("%x", s) }
