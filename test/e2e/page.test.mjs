@@ -346,6 +346,31 @@ test('everything is reached by the keyboard, and Escape then Tab leaves the edit
   } finally { await close() }
 })
 
+test('who presses Run goes on to type, even where the news of the seat comes late', async () => {
+  const { room, host, close } = await pair('input()\n')
+  try {
+    // The seat is given after the run is announced: here it comes when that was shown.
+    let hold = (message) => void message
+    await host.page.routeWebSocket(/\/live\//, (page) => {
+      const upstream = page.connectToServer()
+      upstream.onMessage((message) => {
+        if (typeof message === 'string' && JSON.parse(message).type === 'driver.changed') hold = () => page.send(message)
+        else page.send(message)
+      })
+    })
+    await host.page.goto('about:blank')
+    await host.page.goto(`${server.url}/r/${room.id}#t=${room.tokens.host}`)
+    await host.connected()
+    await host.page.click('.cm-content')
+    await host.page.keyboard.press('Control+Enter')
+    await host.running()
+    hold()
+    await host.page.waitForFunction(() => document.activeElement?.closest('.terminal'))
+    await host.page.keyboard.type('done\n')
+    await host.verdict('exited')
+  } finally { await close() }
+})
+
 test('on a phone the three panes stand behind tabs', async () => {
   const { room, close } = await pair('print("small")\n')
   const phone = await person({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })

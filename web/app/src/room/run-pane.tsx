@@ -15,14 +15,17 @@ export function RunPane({ session }: { session: RoomSession }) {
   }, [terminal])
   useEffect(() => terminal.setDark(dark.value), [terminal, dark.value])
   const mine = session.isDriver.value
-  // From pressing Run straight on to typing, for whoever types.
+  // From pressing Run straight on to typing, for whoever types: that the seat is theirs
+  // can come to be known after the run.
   const active = session.active.value
-  const wasActive = useRef(false)
+  const run = session.state.value.run
+  const turnedTo = useRef(0)
   useEffect(() => {
-    if (active && !wasActive.current && mine && session.startedHere()) terminal.focus()
-    wasActive.current = active
-  }, [active, mine])
-  const never = session.state.value.run === null
+    if (run === null || !active || !mine || turnedTo.current === run.number || !session.startedHere()) return
+    turnedTo.current = run.number
+    terminal.focus()
+  }, [active, mine, run?.number])
+  const never = run === null
   return (
     <section class="run-pane" aria-label={t.output}>
       <RunBar session={session} />
