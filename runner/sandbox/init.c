@@ -101,7 +101,8 @@ static void make_root(void) {
 		MUST(CONTROL_FD, "mount /usr", syscall(SYS_move_mount, USR_FD, "", AT_FDCWD, BOX_ROOT "/usr", MOVE_MOUNT_F_EMPTY_PATH));
 		close(USR_FD);
 	}
-	MUST(CONTROL_FD, "mount /dev", mount(BOX_DEVICES, BOX_ROOT "/dev", NULL, MS_BIND | MS_REC, NULL));
+	MUST(CONTROL_FD, "mount /dev", syscall(SYS_move_mount, DEVICES_FD, "", AT_FDCWD, BOX_ROOT "/dev", MOVE_MOUNT_F_EMPTY_PATH));
+	close(DEVICES_FD);
 	MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible"));
 	MUST(CONTROL_FD, "enter root", chdir(BOX_ROOT));
 	MUST(CONTROL_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
@@ -154,7 +155,9 @@ static void mount_scratch(void) {
 	bind_scratch("/tmp/shm", "/dev/shm", 01777, 0);
 	bind_scratch("/tmp/tmp", "/tmp", 01777, 0); // the last: it covers the others' other place
 	umask(022);
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"));
+	// Terminals of all instances are counted together (drivers/tty/pty.c): no box may
+	// have them all.
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=32"));
 }
 
 // set_capabilities leaves this process only those of the mask.
@@ -443,7 +446,7 @@ void box_init(void) {
 	prctl(PR_SET_NAME, "box-init");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	// What it has of the zygote's is no business of a box.
-	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, USR_FD + 1, ~0U, 0));
+	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, DEVICES_FD + 1, ~0U, 0));
 	// The host sends the configuration once this process has its uids.
 	read_all(CONTROL_FD, &config, sizeof config, CONTROL_FD, "receive configuration");
 	size_t total = 0;

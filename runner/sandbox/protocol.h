@@ -13,10 +13,10 @@
 #define BOX_IMAGE "/image" // where the image is mounted
 #define BOX_EMPTY "/empty" // a folder with nothing in it
 #define BOX_ROOT "/box"    // becomes the box's root
-#define BOX_DEVICES "/dev" // what a box gets as /dev
+#define BOX_DEVICES "/dev" // the host's devices, where there can be no others
 
 // Descriptors of a box's init, and the zygote's socket.
-enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6, ZYGOTE_FD = 3 };
+enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6, DEVICES_FD = 7, ZYGOTE_FD = 3 };
 
 enum {
 	BOX_FILTERS = 2,      // seccomp programs, see CompileSeccomp

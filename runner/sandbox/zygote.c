@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,10 +19,14 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#ifndef FSOPEN_CLOEXEC
+#include <linux/mount.h> // for what glibc has since 2.36
+#endif
 
 #include "init.h"
 #include "protocol.h"
@@ -36,7 +41,7 @@ enum { MOST_FDS = 4 + BOX_GROUPS };
 
 // become_box is the first that a clone does: it enters its cgroup and has its
 // descriptors where a box expects them.
-static void become_box(const struct box_request *q, const int *fds, int count) {
+static void become_box(const struct box_request *q, const int *fds, int count, int devices) {
 	int control = fds[0], kept = count - (int)q->groups;
 	signal(SIGCHLD, SIG_DFL); // it waits for its children
 	// With version 1 each process enters by its own hand: a zero in "tasks" moves the
@@ -47,12 +52,16 @@ static void become_box(const struct box_request *q, const int *fds, int count) {
 		for (int i = kept; i < count; i++)
 			MUST(control, "enter the box's cgroup", write(fds[i], "0", 1));
 	// Away from the places where they belong, then to them.
-	int away[4];
+	int away[5];
 	for (int i = 0; i < kept; i++)
 		MUST(control, "place descriptors", away[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CONTROL_FD + MOST_FDS + 8));
 	control = away[0];
+	MUST(control, "place descriptors", away[kept] = fcntl(devices, F_DUPFD_CLOEXEC, CONTROL_FD + MOST_FDS + 8));
 	for (int i = 0; i < kept; i++)
 		MUST(control, "place descriptors", dup3(away[i], CONTROL_FD + i, O_CLOEXEC));
+	MUST(control, "place descriptors", dup3(away[kept], DEVICES_FD, O_CLOEXEC));
+	if (!q->usr)
+		close(USR_FD); // whatever it was here: init closes those above
 	box_init();
 	_exit(113);
 }
@@ -131,8 +140,8 @@ static void answer(int pidfd, const char *failed, int error) {
 		_exit(0); // the launcher has gone
 }
 
-// make makes one box's first process.
-static void make(const struct box_request *q, const int *fds, int count) {
+// make makes one box's first process, which will have devices as its /dev.
+static void make(const struct box_request *q, const int *fds, int count, int devices) {
 	int pidfd = -1;
 	struct clone_args args = {
 		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD,
@@ -143,16 +152,24 @@ static void make(const struct box_request *q, const int *fds, int count) {
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)fds[count - 1];
 	}
+	// What the kernel counts for a user (signals, timers, inotify, message queues) it
+	// counts for the owner of the box's user namespace, too (kernel/ucount.c): each box
+	// has an owner of its own, so that it cannot use up what is others'. Files are still
+	// root's to write, of which the cgroup is one.
+	MUST(ZYGOTE_FD, "become the box's owner", syscall(SYS_setresuid, -1, q->uid, -1));
+	setfsuid(0);
 	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
 	if (pid == 0)
-		become_box(q, fds, count);
+		become_box(q, fds, count, devices);
+	int failed = errno;
+	MUST(ZYGOTE_FD, "be root again", syscall(SYS_setresuid, -1, 0, -1));
 	if (pid < 0) {
-		answer(-1, "clone the box's init", errno);
+		answer(-1, "clone the box's init", failed);
 		return;
 	}
 	// It waits for its configuration, which the launcher sends after the answer.
 	if (map(pid, q) < 0) {
-		int failed = errno;
+		failed = errno;
 		kill(pid, SIGKILL);
 		answer(-1, "map the box's uids", failed);
 	} else {
@@ -161,52 +178,82 @@ static void make(const struct box_request *q, const int *fds, int count) {
 	close(pidfd);
 }
 
-// borrow_device shows the host's device file: a user namespace can make none of its own
-// (mknod(2)). Read-only, as whoever may write to the device could set the file's times.
-static void borrow_device(const char *name, const char *path) {
-	char host[64];
-	snprintf(host, sizeof host, "/dev/%s", name);
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	MUST(ZYGOTE_FD, path, fd);
-	close(fd);
-	MUST(ZYGOTE_FD, path, mount(host, path, NULL, MS_BIND, NULL));
-	MUST(ZYGOTE_FD, path, mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL));
-}
+static const struct {
+	const char *name;
+	unsigned major, minor; // Documentation/admin-guide/devices.txt
+} devices[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
 
-// prepare_devices fills the folder that boxes get as /dev.
-static void prepare_devices(void) {
-	static const struct {
-		const char *name;
-		unsigned major, minor; // Documentation/admin-guide/devices.txt
-	} devices[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+// fill_devices makes in a folder what a /dev has besides device files.
+static void fill_devices(int dir) {
 	static const char *links[][2] = {{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"},
 		{"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}};
-	char path[64];
-	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
-		// Not the host's files: whoever watched those (inotify) would see the host use them.
-		snprintf(path, sizeof path, ZYGOTE_ROOT BOX_DEVICES "/%s", devices[i].name);
-		if (mknod(path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)) < 0) {
-			if (errno != EPERM)
-				report(ZYGOTE_FD, path);
-			borrow_device(devices[i].name, path);
-		}
-	}
-	for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
-		snprintf(path, sizeof path, ZYGOTE_ROOT BOX_DEVICES "/%s", links[i][1]);
-		MUST(ZYGOTE_FD, path, symlink(links[i][0], path));
-	}
-	MUST(ZYGOTE_FD, "make /dev/pts", mkdir(ZYGOTE_ROOT BOX_DEVICES "/pts", 0755));
-	MUST(ZYGOTE_FD, "make /dev/shm", mkdir(ZYGOTE_ROOT BOX_DEVICES "/shm", 0755));
+	for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+		MUST(ZYGOTE_FD, links[i][1], symlinkat(links[i][0], dir, links[i][1]));
+	MUST(ZYGOTE_FD, "make /dev/pts", mkdirat(dir, "pts", 0755));
+	MUST(ZYGOTE_FD, "make /dev/shm", mkdirat(dir, "shm", 0755));
 }
+
+// borrow_devices makes a /dev of the host's device files: a user namespace can make none
+// of its own (mknod(2)). Read-only, as whoever may write to the device could set the
+// file's times.
+static void borrow_devices(const char *path) {
+	MUST(ZYGOTE_FD, "mount /dev", mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0755"));
+	int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	MUST(ZYGOTE_FD, "open /dev", dir);
+	fill_devices(dir);
+	close(dir);
+	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+		char host[64], own[64];
+		snprintf(host, sizeof host, "/dev/%s", devices[i].name);
+		snprintf(own, sizeof own, "%s/%s", path, devices[i].name);
+		int fd = open(own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		MUST(ZYGOTE_FD, own, fd);
+		close(fd);
+		MUST(ZYGOTE_FD, own, mount(host, own, NULL, MS_BIND, NULL));
+		MUST(ZYGOTE_FD, own, mount(NULL, own, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL));
+	}
+	MUST(ZYGOTE_FD, "seal /dev", mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NOATIME, NULL));
+}
+
+// next_devices makes a /dev for the next box, mounted nowhere yet. Each has its own, so
+// that a lock or a watch on a file of it is no other's.
+static int next_devices(int borrowed) {
+	if (borrowed) {
+		int fd = (int)syscall(SYS_open_tree, AT_FDCWD, BOX_DEVICES, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		MUST(ZYGOTE_FD, "clone /dev", fd);
+		return fd;
+	}
+	static const char *options[][2] = {{"size", "64k"}, {"nr_inodes", "64"}, {"mode", "0755"}};
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	MUST(ZYGOTE_FD, "make /dev", fs);
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		MUST(ZYGOTE_FD, "make /dev", syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0));
+	MUST(ZYGOTE_FD, "make /dev", syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+	int dir = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME);
+	MUST(ZYGOTE_FD, "make /dev", dir);
+	close(fs);
+	umask(0);
+	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+		MUST(ZYGOTE_FD, devices[i].name, mknodat(dir, devices[i].name, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)));
+	fill_devices(dir);
+	umask(022);
+	struct mount_attr sealed = {.attr_set = MOUNT_ATTR_RDONLY};
+	MUST(ZYGOTE_FD, "seal /dev", syscall(SYS_mount_setattr, dir, "", AT_EMPTY_PATH, &sealed, sizeof sealed));
+	return dir;
+}
+
+// What a zygote that is not the host's root makes do with.
+struct surroundings {
+	int within;   // a user namespace within that of the processes that /proc shows: the /proc is the one that was there, with what is mounted upon it
+	int borrowed; // the host's device files, as no others can be made
+};
 
 // prepare_root gives the zygote a root of its own, in which boxes are built: so that a
 // box never has had anything of the host's, and a clone has few mounts to copy. It has
 // a whole /proc, as the kernel lets a box mount one only beside that
-// (fs/namespace.c, mount_too_revealing), and it is where uids are mapped. It says whether
-// this is a user namespace within that of the processes that /proc shows: then the /proc
-// is the one that was there, with what is mounted upon it.
-static int prepare_root(void) {
-	int within = 0;
+// (fs/namespace.c, mount_too_revealing), and it is where uids are mapped.
+static struct surroundings prepare_root(void) {
+	struct surroundings here = {0};
 	umask(0);
 	MUST(ZYGOTE_FD, "enter a mount namespace", unshare(CLONE_NEWNS));
 	MUST(ZYGOTE_FD, "make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
@@ -216,13 +263,18 @@ static int prepare_root(void) {
 	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_ROOT, 0755));
 	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT BOX_DEVICES, 0755));
 	MUST(ZYGOTE_FD, "make a root", mkdir(ZYGOTE_ROOT "/proc", 0755));
-	MUST(ZYGOTE_FD, "mount /dev", mount("tmpfs", ZYGOTE_ROOT BOX_DEVICES, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0755"));
-	prepare_devices();
-	MUST(ZYGOTE_FD, "seal /dev", mount(NULL, ZYGOTE_ROOT BOX_DEVICES, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NOATIME, NULL));
+	if (mknod(ZYGOTE_ROOT "/null", S_IFCHR | 0600, makedev(devices[0].major, devices[0].minor)) == 0) {
+		MUST(ZYGOTE_FD, "make a root", unlink(ZYGOTE_ROOT "/null"));
+	} else {
+		if (errno != EPERM)
+			report(ZYGOTE_FD, "make a device file");
+		here.borrowed = 1;
+		borrow_devices(ZYGOTE_ROOT BOX_DEVICES);
+	}
 	if (mount("proc", ZYGOTE_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) {
 		if (errno != EPERM)
 			report(ZYGOTE_FD, "mount /proc");
-		within = 1;
+		here.within = 1;
 		MUST(ZYGOTE_FD, "mount /proc", mount("/proc", ZYGOTE_ROOT "/proc", NULL, MS_BIND | MS_REC, NULL));
 	}
 	MUST(ZYGOTE_FD, "enter the root", chdir(ZYGOTE_ROOT));
@@ -231,7 +283,7 @@ static int prepare_root(void) {
 	MUST(ZYGOTE_FD, "enter the root", chdir("/"));
 	MUST(ZYGOTE_FD, "seal the root", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL));
 	umask(022);
-	return within;
+	return here;
 }
 
 // next_network gives the zygote a new network, with nothing but loopback, for the next
@@ -271,20 +323,28 @@ static void zygote(void) {
 	reset_signals();
 	signal(SIGCHLD, SIG_IGN); // nobody waits here: the launcher watches by pidfd
 	MUST(ZYGOTE_FD, "close descriptors", syscall(SYS_close_range, ZYGOTE_FD + 1, ~0U, 0));
+	struct surroundings here = prepare_root();
 	uint32_t needed = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_SYS_ADMIN | 1u << CAP_NET_ADMIN;
-	if (prepare_root())
+	if (!here.borrowed)
+		needed |= 1u << CAP_MKNOD;
+	if (here.within)
 		needed |= 1u << CAP_SETFCAP; // to map the namespace's uid 0, which may be the only one (user_namespaces(7))
+	// They stay when it is a box's owner for a moment.
+	MUST(ZYGOTE_FD, "keep capabilities", prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0));
 	keep_capabilities(needed);
 	next_network();
+	int dev = next_devices(here.borrowed);
 	answer(-1, NULL, 0); // ready
 	for (;;) {
 		struct box_request q;
 		int fds[MOST_FDS];
 		int count = receive(&q, fds);
-		make(&q, fds, count);
+		make(&q, fds, count, dev);
 		for (int i = 0; i < count; i++)
 			close(fds[i]);
+		close(dev);
 		next_network();
+		dev = next_devices(here.borrowed);
 	}
 }
 
