@@ -9,10 +9,10 @@
 // over by C code in zygote.c and init.c before the Go runtime starts.
 //
 //	launcher (host, root)
-//	   └─ zygote  (host; may map uids and enter namespaces, no more) has one thread and
-//	      │       a root of its own: a read-only tmpfs with an empty folder, the /dev that
-//	      │       boxes get, and a /proc, which a box needs beside it to mount its own. It
-//	      │       always is in a network namespace that the next box gets.
+//	   └─ zygote  (host; may map uids, enter namespaces and make device files, no more)
+//	      │       has one thread and a root of its own: a read-only tmpfs with an empty
+//	      │       folder and a /proc, which a box needs beside it to mount its own. It
+//	      │       always has the next box's /dev ready and is in its network namespace.
 //	      └─ init  pid 1 of the box. In the box's user namespace it is uid 0, which
 //	         │     is an unprivileged uid of its own on the host. It mounts the
 //	         │     box's root, opens the terminal, then drops every capability but

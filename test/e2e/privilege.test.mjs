@@ -75,7 +75,7 @@ test('the server has no privilege left', { skip: !root && 'needs root' }, async 
       const s = await status(pid)
       const uid = s.Uid.split('\t')[0]
       if (s.Name === 'corun-zygote') {
-        assert.equal(BigInt('0x' + s.CapEff), (1n << 6n) | (1n << 7n) | (1n << 12n) | (1n << 21n)) // setgid, setuid, net_admin, sys_admin
+        assert.equal(BigInt('0x' + s.CapEff), (1n << 6n) | (1n << 7n) | (1n << 12n) | (1n << 21n) | (1n << 27n)) // setgid, setuid, net_admin, sys_admin, mknod
         continue
       }
       assert.notEqual(uid, '0')
