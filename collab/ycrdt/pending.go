@@ -61,8 +61,7 @@ func (b *block) spans() [4]*span { return [...]*span{&b.name, &b.sub, &b.head, &
 func (d *Doc) wait(g *group, needs rawID) {
 	place := rawID{g.client, g.blocks[0].clock}
 	// The same update may come again before what it lacks.
-	if same, ok := d.parked[place]; ok && same != g && len(same.blocks) >= len(g.blocks) &&
-		same.blocks[len(same.blocks)-1].end() >= g.blocks[len(g.blocks)-1].end() {
+	if same, ok := d.parked[place]; ok && same != g && len(same.blocks) >= len(g.blocks) && same.has(g.blocks) {
 		g.blocks = nil
 		return
 	}
@@ -74,6 +73,29 @@ func (d *Doc) wait(g *group, needs rawID) {
 		d.waiting[needs.client] = w
 	}
 	heap.Push(w, waiter{needs.clock, g})
+}
+
+// has says whether all that the blocks are of is in the group, too.
+func (g *group) has(blocks []block) bool {
+	for i := range blocks {
+		b := &blocks[i]
+		if b.info == kindSkip {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(g.blocks, b.clock, func(own block, clock uint64) int {
+			if own.end() <= clock {
+				return -1
+			}
+			return 1 // the first that ends beyond it is looked for
+		})
+		for clock := b.clock; clock < b.end(); at++ {
+			if at == len(g.blocks) || g.blocks[at].clock > clock || g.blocks[at].info == kindSkip {
+				return false
+			}
+			clock = g.blocks[at].end()
+		}
+	}
+	return true
 }
 
 // wake gets the groups ready that waited for what a client now has: at once, or

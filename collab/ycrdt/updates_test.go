@@ -74,6 +74,12 @@ func TestFoundByHistories(t *testing.T) {
 		updates []string
 		want    string
 	}{
+		"what waits, again, and with something in the gap": {[]string{
+			"v1:AQMHAkgHAQF9AgoCSAcEAX0FAA==",
+			"v1:AQMHAkgHAQF9AgoBSAcDAX0EAA==",
+			"v1:AQEHA0gHAgF9AwA=",
+			"v1:AQIHAAgBAWEBfQBIBwABfQEA",
+		}, "AQYHAAgBAWEBfQBIBwABfQFIBwEBfQJIBwIBfQNIBwMBfQRIBwQBfQUA"},
 		"what one deletion has joined is a neighbour of the next": {[]string{
 			"v1:AQeEuLivDAAoAQNtYXABYQF9wAEoAQNtYXAI0LrQu9GO0YcBeoAAAAAAAAAAJwEDbWFwAWIDBcOcYmVyBwCEuLivDAIEh4S4uK8MAwYEAIS4uK8MBBzDqeaXpeacrOKAqGhlbGxvIPCfh6nwn4eqeCJcKACEuLivDAIBYQF3BjxiPiYiXAA=",
 			"v2:AAAGxPDw3hgAAQQAASgDAWIBAQAAAQEBARd4AA==",
