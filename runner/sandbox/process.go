@@ -120,6 +120,10 @@ func (p *Process) makePipes() (inside []*os.File, err error) {
 		if err != nil {
 			return inside, fmt.Errorf("make a pipe: %w", err)
 		}
+		// The program may open it again, as /dev/stdout, and nobody else can reach it.
+		if err := r.Chmod(0o666); err != nil {
+			return append(inside, r, w), fmt.Errorf("make a pipe: %w", err)
+		}
 		if i == 0 {
 			inside, *outside = append(inside, r), w
 		} else {
@@ -258,7 +262,11 @@ func (p *Process) Resize(size Size) error {
 	if !p.terminal {
 		return errors.New("the program has no terminal")
 	}
-	if err := pty.Setsize(p.box.master, &pty.Winsize{Cols: size.Cols, Rows: size.Rows}); err != nil {
+	err := pty.Setsize(p.box.master, &pty.Winsize{Cols: size.Cols, Rows: size.Rows})
+	if errors.Is(err, unix.ENOTTY) { // the terminal is upon gVisor's kernel
+		_, err = p.box.control.Write(encodeResize(size))
+	}
+	if err != nil {
 		return fmt.Errorf("resize terminal: %w", err)
 	}
 	return nil
