@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image test test-go test-cgroup test-cgroup1 test-cgroup2 test-engine test-page test-e2e lint lint-all bench fuzz fuzz-yjs clean deps-build deps-run deps-test
+.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,7 +45,17 @@ web/app/node_modules/.package-lock.json: web/app/package-lock.json
 image: build ## build the default image into the data directory, once
 	bin/corun image build --data-dir $(DATA)
 
-test: deps-test lint test-go test-cgroup test-engine test-page test-e2e ## install what the tests need and run them all
+runsc: bin/runsc bin/corun-guest ## build gVisor's runsc, for serve --isolation gvisor (some minutes)
+
+bin/runsc: tools/runsc/go.mod tools/runsc/go.sum
+	cd tools/runsc && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ gvisor.dev/gvisor/runsc
+
+GUEST_SRC := $(addprefix runner/sandbox/,guest.c init.c init.h protocol.h)
+bin/corun-guest: $(GUEST_SRC)
+	mkdir -p bin
+	$(CC) -O2 -Wall -Wextra -static -DCORUN_GUEST -o $@ $(filter %.c,$^)
+
+test: deps-test lint test-go test-cgroup test-gvisor test-engine test-page test-e2e ## install what the tests need and run them all
 
 test-go: $(TEST_DIR)/image.ok ## Go tests with the race detector
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -race -timeout 20m ./...
@@ -63,6 +73,13 @@ test-cgroup2: $(TEST_DIR)/sandbox.test ## box tests with cgroup v2, in a virtual
 .PHONY: $(TEST_DIR)/sandbox.test # Go knows what is up to date
 $(TEST_DIR)/sandbox.test:
 	go test -c -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./runner/sandbox
+
+# Not from the cache: what is tested is not only Go's.
+GVISOR_TESTS := TestGVisor|TestHello|TestLanguagesWork|TestTerminal|TestStartFailures|TestOutputSurvivesKill|TestManyBoxes|TestMemory|TestScratchIsBounded|TestProcessLimit|TestForkBomb|TestSpin|TestDaemon|TestQuota|TestKilledLauncher|TestForeignCallsKill
+test-gvisor: runsc $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## boxes and the abuse suite upon gVisor
+	CORUN_RUNSC=$(CURDIR)/bin/runsc CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -count=1 -run '^($(GVISOR_TESTS))$$' ./runner/sandbox
+	CORUN_ISOLATION=gvisor CORUN_RUNSC=$(CURDIR)/bin/runsc CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -count=1 ./test/abuse
+	cd test && CORUN_ISOLATION=gvisor CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test e2e/live.test.mjs e2e/privilege.test.mjs
 
 # The same histories every time, so that a failure is the change's; fuzz-yjs makes
 # new ones.

@@ -312,6 +312,8 @@ func execveat(fd int, args, env []string) error {
 type launcherConfig struct {
 	Name                string
 	Images              []string
+	Isolation           sandbox.Isolation
+	Runsc               string
 	WithoutLimits       bool
 	RunDir              string
 	LogFormat, LogLevel string
@@ -323,8 +325,14 @@ func (b boxFlags) startLauncher(common *common, log *slog.Logger, name string, i
 	if err != nil {
 		return nil, err
 	}
+	boxes := b.sandboxConfig(name, log)
+	if boxes.Runsc != "" {
+		if boxes.Runsc, err = filepath.Abs(boxes.Runsc); err != nil {
+			return nil, err
+		}
+	}
 	text, err := json.Marshal(launcherConfig{
-		Name: name, Images: []string{img.Rootfs, img.Usr}, WithoutLimits: b.withoutLimits(), RunDir: runDir,
+		Name: name, Images: []string{img.Rootfs, img.Usr}, Isolation: boxes.Isolation, Runsc: boxes.Runsc, WithoutLimits: boxes.WithoutLimits, RunDir: runDir,
 		LogFormat: common.LogFormat, LogLevel: common.LogLevel,
 	})
 	if err != nil {
@@ -370,5 +378,7 @@ func launcherMain(argument string) error {
 	log := newLogger(os.Stderr, common{LogFormat: cfg.LogFormat, LogLevel: cfg.LogLevel})
 	// It ends when the server does, and not before.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{Name: cfg.Name, OwnProcess: true, WithoutLimits: cfg.WithoutLimits, RunDir: cfg.RunDir, Log: log}, cfg.Images)
+	return sandbox.Serve(context.Background(), os.NewFile(3, "server"), sandbox.Config{
+		Name: cfg.Name, OwnProcess: true, Isolation: cfg.Isolation, Runsc: cfg.Runsc, WithoutLimits: cfg.WithoutLimits, RunDir: cfg.RunDir, Log: log,
+	}, cfg.Images)
 }

@@ -9,8 +9,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"corun/collab"
 	"corun/runner"
@@ -234,16 +238,59 @@ type boxFlags struct {
 	Image string `help:"Root file system of boxes: default, the name of an image (corun image list), or host for this machine's own /usr, which is weaker." default:"default" placeholder:"NAME"`
 	Pool  int    `help:"Boxes built ahead. Default: by memory." default:"0" placeholder:"N"`
 
+	Isolation string `help:"What programs run upon: native, the host's kernel, or gvisor, a second boundary that is slower (make runsc)." default:"native" enum:"native,gvisor"`
+	Runsc     string `help:"gVisor's runsc, with corun-guest beside it. Default: beside this program, or else in PATH." placeholder:"FILE"`
+
 	RootlessWithoutLimits bool `help:"Without root, where no cgroup is delegated: run programs all the same, without limits on a run's memory and processors."`
 }
 
 // withoutLimits says whether boxes may be made without a cgroup. Root always has one.
 func (b boxFlags) withoutLimits() bool { return b.RootlessWithoutLimits && os.Geteuid() != 0 }
 
+// runsc finds gVisor's. Where there is none it gives where it should be.
+func (b boxFlags) runsc() string {
+	if b.Runsc != "" {
+		return b.Runsc
+	}
+	beside := "runsc"
+	if exe, err := os.Executable(); err == nil {
+		beside = filepath.Join(filepath.Dir(exe), "runsc")
+	}
+	if unix.Access(beside, unix.X_OK) != nil {
+		if found, err := exec.LookPath("runsc"); err == nil {
+			return found
+		}
+	}
+	return beside
+}
+
+// sandboxConfig says how boxes are made.
+func (b boxFlags) sandboxConfig(name string, log *slog.Logger) sandbox.Config {
+	cfg := sandbox.Config{Name: name, Isolation: sandbox.Isolation(b.Isolation), WithoutLimits: b.withoutLimits(), Log: log}
+	if cfg.Isolation == sandbox.GVisor {
+		cfg.Runsc = b.runsc()
+	}
+	return cfg
+}
+
+// findings are of what boxes need here.
+func (b boxFlags) findings(ctx context.Context) []sandbox.Finding {
+	all := sandbox.Check(ctx)
+	gvisor := sandbox.CheckGVisor(b.runsc())
+	if b.Isolation == string(sandbox.GVisor) {
+		gvisor.Fatal = true
+	} else if !gvisor.OK {
+		gvisor = sandbox.Finding{Name: gvisor.Name, OK: true, Detail: "not used, and not there: make runsc builds it"}
+	} else {
+		gvisor.Detail += " is there for --isolation gvisor"
+	}
+	return append(all, gvisor)
+}
+
 // check says what doctor would of faults that keep boxes from being made.
 func (b boxFlags) check(ctx context.Context) error {
 	var errs []error
-	for _, f := range sandbox.Check(ctx) {
+	for _, f := range b.findings(ctx) {
 		if !f.OK && f.Fatal && !(f.Limits && b.withoutLimits()) {
 			errs = append(errs, fmt.Errorf("%s: %s\n      mend: %s", f.Name, f.Detail, f.Mend))
 		}
@@ -265,7 +312,7 @@ func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, na
 	}
 	var launcher *sandbox.Launcher
 	if os.Geteuid() == 0 {
-		launcher, err = sandbox.Open(ctx, sandbox.Config{Name: name, Log: log})
+		launcher, err = sandbox.Open(ctx, b.sandboxConfig(name, log))
 	} else {
 		var socket *os.File
 		if socket, err = b.startLauncher(common, log, name, img); err == nil {

@@ -61,8 +61,7 @@ func (c *doctorCmd) Run(ctx context.Context, out io.Writer, common *common, log 
 	if c.Seccomp != "" {
 		return printSeccomp(out, c.Seccomp)
 	}
-	findings := sandbox.Check(ctx)
-	findings = append(findings, c.checkImage(common), checkStore(ctx, common))
+	findings := append(c.findings(ctx), c.checkImage(common), checkStore(ctx, common))
 	fatal := 0
 	for _, f := range findings {
 		mark := "ok  "

@@ -157,7 +157,7 @@ while True:
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := spec()
-			s.Limits.MemoryBytes = 64 << 20
+			s.Limits.MemoryBytes = 40 << 20
 			r := python(t, s, soon, program)
 			if r.usage.OOMKills == 0 {
 				t.Errorf("no kill for memory was counted: %+v %+v %s", r.exit, r.usage, r.stderr)
@@ -215,7 +215,9 @@ attempt('fds', fds)
 // TestProcessLimit: the program has exactly its number of processes.
 func TestProcessLimit(t *testing.T) {
 	t.Parallel()
-	r := python(t, spec(), soon, `
+	s := spec()
+	s.Limits.MemoryBytes = 1 << 30
+	r := python(t, s, soon, `
 import os, time
 n = 1
 try:
@@ -226,7 +228,7 @@ except BlockingIOError:
     print(n)
 `)
 	if want := fmt.Sprintln(DefaultLimits().Processes); r.stdout != want {
-		t.Errorf("%q %q", r.stdout, r.stderr)
+		t.Errorf("%q %q, %+v, %v, %+v", r.stdout, r.stderr, r.exit, r.err, r.usage)
 	}
 }
 

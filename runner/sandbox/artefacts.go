@@ -38,7 +38,8 @@ var ErrTooMuch = errors.New("the program left too much")
 // Collect ends the box and reads the files that its program left in /work. Nothing
 // runs any more while they are read, and they are opened beneath that folder alone,
 // through no link (openat2(2)): what a program did to its files cannot make Corun read
-// another one. Destroy must not have been called.
+// another one. Destroy must not have been called. Of gVisor's boxes nothing can be
+// collected: their files are gone with their kernel.
 func (b *Box) Collect(ctx context.Context, limits CollectLimits) (Collected, error) {
 	if limits.Bytes <= 0 || limits.Files <= 0 || limits.Depth <= 0 {
 		return Collected{}, fmt.Errorf("collect from %s: the limits are %+v: each must be above 0", b.id, limits)
@@ -56,6 +57,9 @@ func (b *Box) Collect(ctx context.Context, limits CollectLimits) (Collected, err
 }
 
 func (c *custody) collect(ctx context.Context, limits CollectLimits) (*os.File, error) {
+	if c.launcher.gvisor != nil {
+		return nil, errors.ErrUnsupported
+	}
 	if err := c.kill(); err != nil {
 		return nil, err
 	}

@@ -22,8 +22,9 @@ const (
 
 // encodeConfig gives the bytes of a struct box_config. shared says that init and the
 // program have one uid, limited that a cgroup keeps the limits.
-func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool) []byte {
-	var c C.struct_box_config
+// bundle is how long what follows the filters is.
+func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool, bundle int) []byte {
+	c := C.struct_box_config{processes: C.uint32_t(spec.Limits.Processes), bundle_length: C.uint32_t(bundle)}
 	c.scratch_bytes = C.uint64_t(spec.Limits.ScratchBytes)
 	c.scratch_inodes = C.uint64_t(spec.Limits.ScratchInodes)
 	c.file_bytes = C.uint64_t(spec.Limits.FileBytes)
@@ -36,7 +37,6 @@ func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool) []byte 
 	}
 	if !limited {
 		c.own_limits = 1
-		c.processes = C.uint32_t(spec.Limits.Processes)
 		c.data_bytes = C.uint64_t(dataBytes(spec.Limits))
 	}
 	for i, n := range lengths {
@@ -49,13 +49,16 @@ func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool) []byte 
 }
 
 // encodeRequest gives the bytes of a struct box_request.
-func encodeRequest(uid int, shared, usr, unified bool, groups int) []byte {
+func encodeRequest(uid int, shared, usr, gvisor, unified bool, groups int) []byte {
 	q := C.struct_box_request{uid: C.uint32_t(uid), groups: C.uint32_t(groups)}
 	if shared {
 		q.shared = 1
 	}
 	if usr {
 		q.usr = 1
+	}
+	if gvisor {
+		q.gvisor = 1
 	}
 	if unified {
 		q.unified = 1
@@ -69,6 +72,12 @@ func encodeSignal(number int, terminal bool) []byte {
 	if terminal {
 		s.terminal = 1
 	}
+	return bytesOf(&s)
+}
+
+// encodeResize gives the bytes of a struct box_signal that sizes the terminal.
+func encodeResize(size Size) []byte {
+	s := C.struct_box_signal{cols: C.uint32_t(size.Cols), rows: C.uint32_t(size.Rows)}
 	return bytesOf(&s)
 }
 

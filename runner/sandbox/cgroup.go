@@ -151,6 +151,30 @@ func (h hierarchy) subsystems() ([]cgroup1.Subsystem, error) {
 	}, nil
 }
 
+// memory is what the group has of it now, in bytes.
+func (c *cgroup) memory() (int64, error) {
+	name := "memory.usage_in_bytes"
+	if c.h.unified {
+		name = "memory.current"
+	}
+	return readNumber(filepath.Join(c.h.memoryFolder(c.group), name))
+}
+
+// limit changes the limits of memory, to a lower one, and of the processor.
+func (c *cgroup) limit(memory int64, cpus float64) error {
+	if c.h.unified {
+		quota, period := int64(cpus*cpuPeriod), uint64(cpuPeriod)
+		folder := c.h.memoryFolder(c.group)
+		return errors.Join(put(folder, "memory.max", strconv.FormatInt(memory, 10)), put(folder, "cpu.max", string(cgroup2.NewCPUMax(&quota, &period))))
+	}
+	folder, bytes := c.h.memoryFolder(c.group), strconv.FormatInt(memory, 10)
+	err := put(folder, "memory.limit_in_bytes", bytes) // first: it may not be above the other
+	if err == nil && c.h.limitsSwap() {
+		err = put(folder, "memory.memsw.limit_in_bytes", bytes)
+	}
+	return errors.Join(err, put(filepath.Join(c.h.root, string(cgroup1.Cpu), c.group), "cpu.cfs_quota_us", strconv.FormatInt(int64(cpus*cpuPeriod), 10)))
+}
+
 // usage reads the kernel's accounting. It is not safe for concurrent use.
 func (c *cgroup) usage() (Usage, error) {
 	memory := c.h.memoryFolder(c.group)

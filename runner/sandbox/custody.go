@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ type custody struct {
 	mu     sync.Mutex // guards below
 	cgroup *cgroup    // nil once it is removed, and where boxes have none
 	last   Usage
+	base   Usage // of gVisor's, before there was a program
+	limit  int64 // of memory, beyond that
 }
 
 // make makes a box and returns once it has said, from inside, that it is ready.
@@ -35,6 +38,10 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	ctx, cancel := context.WithTimeout(ctx, buildWithin)
 	defer cancel()
 	lengths, instructions, err := splitFilters(spec.Seccomp)
+	if err != nil {
+		return nil, e, err
+	}
+	bundle, err := l.gvisor.bundle(spec)
 	if err != nil {
 		return nil, e, err
 	}
@@ -53,7 +60,7 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	}()
 	lap := l.laps()
 	if !l.h.none() {
-		if c.cgroup, err = l.h.create(l.cfg.Name+"/"+c.id, spec.Limits); err != nil {
+		if c.cgroup, err = l.h.create(l.cfg.Name+"/"+c.id, l.gvisor.limits(spec.Limits)); err != nil {
 			c.cgroup = nil
 			return nil, e, err
 		}
@@ -66,7 +73,8 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	// Should ctx end, or a step hang, the reads below end with the sockets.
 	stop := context.AfterFunc(ctx, func() { hangUp(e.control, e.command) })
 	defer stop()
-	if _, err := e.control.Write(append(encodeConfig(spec, lengths, l.ids.shared(), c.cgroup != nil), instructions...)); err != nil {
+	config := slices.Concat(encodeConfig(spec, lengths, l.ids.shared(), c.cgroup != nil, len(bundle)), instructions, bundle)
+	if _, err := e.control.Write(config); err != nil {
 		return nil, e, errors.Join(fmt.Errorf("configure: %w", err), ctx.Err())
 	}
 	if e.master, c.work, err = awaitInit(e.control); err != nil {
@@ -74,9 +82,17 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	}
 	lap("root")
 	if err := e.awaitStub(); err != nil {
+		if bundle != nil {
+			err = explain(err, e.control, c.work)
+		}
 		return nil, e, errors.Join(err, ctx.Err())
 	}
 	lap("program's process")
+	if bundle != nil {
+		if err := c.settle(spec.Limits); err != nil {
+			return nil, e, err
+		}
+	}
 	if !stop() {
 		return nil, e, ctx.Err() // the sockets may have been hung up
 	}
@@ -103,6 +119,11 @@ func (c *custody) start(spec Spec) (e ends, err error) {
 		defer usr.Close()
 		mounts = append(mounts, usr)
 	}
+	executables, err := c.launcher.gvisor.mounts()
+	if err != nil {
+		return e, err
+	}
+	defer closeAll(executables)
 	control, controlInside, err := socketPair()
 	if err != nil {
 		return e, err
@@ -120,8 +141,8 @@ func (c *custody) start(spec Spec) (e ends, err error) {
 		return e, err
 	}
 	defer closeAll(groups)
-	inside := append([]*os.File{controlInside, commandInside}, mounts...)
-	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), spec.Usr != "", c.launcher.h.unified, inside, groups); err != nil {
+	inside := slices.Concat([]*os.File{controlInside, commandInside}, mounts, executables)
+	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), spec.Usr != "", c.launcher.gvisor != nil, c.launcher.h.unified, inside, groups); err != nil {
 		return e, fmt.Errorf("start the box's init: %w", err)
 	}
 	c.processes.Add(1)
@@ -219,6 +240,9 @@ func (c *custody) usage() (Usage, error) {
 	u, err := c.cgroup.usage()
 	if err != nil {
 		return c.last, err
+	}
+	if c.launcher.gvisor != nil {
+		u = u.since(c.base, c.limit)
 	}
 	c.last = u
 	return u, nil

@@ -18,7 +18,8 @@ import (
 
 // The tests make real boxes, which takes root. They use the default image: the
 // one that $CORUN_IMAGE_DIR holds, or one that is built for them. Where
-// $CORUN_TEST_ROOTFS names a root file system, it is that.
+// $CORUN_TEST_ROOTFS names a root file system, it is that. Where $CORUN_RUNSC names the
+// runsc that make runsc built, boxes are gVisor's.
 var setup struct {
 	launcher *Launcher
 	rootfs   string
@@ -59,7 +60,11 @@ func run(m *testing.M) int {
 		}
 		return 0
 	}
-	setup.launcher, err = Open(ctx, Config{Name: "corun-sandbox-test", Log: slog.New(slog.DiscardHandler)})
+	cfg := Config{Name: "corun-sandbox-test", Log: slog.New(slog.DiscardHandler)}
+	if cfg.Runsc = os.Getenv("CORUN_RUNSC"); cfg.Runsc != "" {
+		cfg.Isolation = GVisor
+	}
+	setup.launcher, err = Open(ctx, cfg)
 	if err != nil {
 		panic(err)
 	}

@@ -41,12 +41,6 @@
 #error "boxes are made for amd64 and arm64"
 #endif
 
-#ifndef MOVE_MOUNT_F_EMPTY_PATH
-#define MOVE_MOUNT_F_EMPTY_PATH 4
-#endif
-#ifndef SYS_move_mount
-#define SYS_move_mount 429
-#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -56,8 +50,8 @@
 
 extern char **environ;
 
-static struct box_config config;
-static struct sock_filter filters[BOX_MAX_FILTER];
+struct box_config config;
+struct sock_filter filters[BOX_MAX_FILTER];
 
 void report(int fd, const char *step) {
 	struct box_report r = {.kind = BOX_FAILED, .value = errno};
@@ -66,7 +60,7 @@ void report(int fd, const char *step) {
 	_exit(111);
 }
 
-static void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
+void read_all(int fd, void *buf, size_t n, int errfd, const char *step) {
 	for (char *p = buf; n > 0;) {
 		ssize_t got = read(fd, p, n);
 		if (got < 0 && errno == EINTR)
@@ -101,9 +95,22 @@ static void make_root(void) {
 		MUST(CONTROL_FD, "mount /usr", syscall(SYS_move_mount, USR_FD, "", AT_FDCWD, BOX_ROOT "/usr", MOVE_MOUNT_F_EMPTY_PATH));
 		close(USR_FD);
 	}
+	int guest = -1;
+	if (config.bundle_length > 0)
+		// What the guest has as its root, without what is mounted below from here on.
+		MUST(CONTROL_FD, "clone root", guest = (int)syscall(SYS_open_tree, AT_FDCWD, BOX_ROOT, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
 	MUST(CONTROL_FD, "mount /dev", syscall(SYS_move_mount, DEVICES_FD, "", AT_FDCWD, BOX_ROOT "/dev", MOVE_MOUNT_F_EMPTY_PATH));
 	close(DEVICES_FD);
-	MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible"));
+	if (guest < 0) {
+		MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible"));
+	} else {
+		// For runsc, and not for the program.
+		MUST(CONTROL_FD, "mount /proc", mount("proc", BOX_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+		MUST(CONTROL_FD, "mount /run", mount("tmpfs", BOX_ROOT "/run", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4m,nr_inodes=256,mode=0700"));
+		MUST(CONTROL_FD, "make the guest's root", mkdir(BOX_ROOT "/run/rootfs", 0700));
+		MUST(CONTROL_FD, "make the guest's root", syscall(SYS_move_mount, guest, "", AT_FDCWD, BOX_ROOT "/run/rootfs", MOVE_MOUNT_F_EMPTY_PATH));
+		close(guest);
+	}
 	MUST(CONTROL_FD, "enter root", chdir(BOX_ROOT));
 	MUST(CONTROL_FD, "pivot root", syscall(SYS_pivot_root, ".", "."));
 }
@@ -145,7 +152,7 @@ static void bind_scratch(const char *from, const char *to, mode_t mode, int owne
 
 // mount_scratch gives the box what it can write to: one file system in memory, so that
 // its limits are of all together.
-static void mount_scratch(void) {
+void mount_scratch(void) {
 	char options[128];
 	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", (unsigned long long)config.scratch_bytes,
 	         (unsigned long long)config.scratch_inodes);
@@ -155,20 +162,17 @@ static void mount_scratch(void) {
 	bind_scratch("/tmp/shm", "/dev/shm", 01777, 0);
 	bind_scratch("/tmp/tmp", "/tmp", 01777, 0); // the last: it covers the others' other place
 	umask(022);
-	// Terminals of all instances are counted together (drivers/tty/pty.c): no box may
-	// have them all.
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=32"));
 }
 
 // set_capabilities leaves this process only those of the mask.
-static void set_capabilities(int fd, uint32_t mask) {
+void set_capabilities(int fd, uint32_t mask) {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {{.effective = mask, .permitted = mask}};
 	MUST(fd, "drop ambient capabilities", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
 	MUST(fd, "drop capabilities", syscall(SYS_capset, &header, data));
 }
 
-static void drop_bounding_set(int fd) {
+void drop_bounding_set(int fd) {
 	for (int cap = 0; cap < 64; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
 			if (errno == EINVAL)
@@ -308,7 +312,7 @@ static uint32_t receive_start(int stdio[3], int *count) {
 }
 
 // stub waits for one command and becomes the program. It has no privilege left.
-static void stub(int slave) {
+static void stub(int slave, void (*streams)(int stdio[3])) {
 	prctl(PR_SET_NAME, "box");
 	sigset_t none;
 	sigemptyset(&none);
@@ -317,9 +321,15 @@ static void stub(int slave) {
 	set_limit(RLIMIT_CORE, 0, "limit core files");
 	set_limit(RLIMIT_NOFILE, config.open_files, "limit open files");
 	set_limit(RLIMIT_FSIZE, config.file_bytes, "limit file size");
-	set_limit(RLIMIT_MSGQUEUE, 819200, "limit message queues"); // as Linux has it; a queue takes 80 KiB
 	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");
-	set_limit(RLIMIT_RTPRIO, 0, "limit priority");
+	if (config.bundle_length == 0) { // gVisor has no such limits, nor what they are of
+		set_limit(RLIMIT_MSGQUEUE, 819200, "limit message queues"); // as Linux has it; a queue takes 80 KiB
+		set_limit(RLIMIT_RTPRIO, 0, "limit priority");
+	} else {
+		// The cgroup's count is of gVisor's threads. This process is not counted: it had
+		// another user when it was made.
+		set_limit(RLIMIT_NPROC, config.processes - 1, "limit processes");
+	}
 	if (config.own_limits) {
 		// Counted in the box's user namespace alone (since Linux 5.14), init where it has
 		// the program's uid.
@@ -367,6 +377,8 @@ static void stub(int slave) {
 	} else if (count != 3) {
 		errno = EBADF;
 		report(COMMAND_FD, "receive descriptors");
+	} else if (streams) {
+		streams(stdio);
 	}
 	for (int i = 0; i < 3; i++)
 		MUST(COMMAND_FD, "set up descriptors", dup2(stdio[i], i));
@@ -382,7 +394,12 @@ static void stub(int slave) {
 }
 
 // deliver sends a signal to the program: in a terminal to the group in front.
-static void deliver(pid_t program, int master, const struct box_signal *s) {
+void deliver(pid_t program, int master, const struct box_signal *s) {
+	if (s->number == 0) {
+		struct winsize size = {.ws_col = (unsigned short)s->cols, .ws_row = (unsigned short)s->rows};
+		(void)!ioctl(master, TIOCSWINSZ, &size); // fails on no terminal alone
+		return;
+	}
 	pid_t group = 0;
 	if (!s->terminal || ioctl(master, TIOCGPGRP, &group) < 0 || group <= 1)
 		group = program;
@@ -424,7 +441,7 @@ static void supervise(pid_t program, int master, int signals) {
 
 // send_ends gives the host the terminal's other side and the folder that programs work
 // in, which the host can read when the box is gone.
-static void send_ends(int master, int work) {
+void send_ends(int master, int work) {
 	int ends[2] = {master, work};
 	struct box_report r = {.kind = BOX_READY};
 	struct iovec iov = {.iov_base = &r, .iov_len = sizeof r};
@@ -441,14 +458,8 @@ static void send_ends(int master, int work) {
 	MUST(CONTROL_FD, "send the terminal", sendmsg(CONTROL_FD, &msg, 0));
 }
 
-// box_init is the life of a box's first process, from when the zygote has made it.
-void box_init(void) {
-	prctl(PR_SET_NAME, "box-init");
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	// What it has of the zygote's is no business of a box.
-	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, DEVICES_FD + 1, ~0U, 0));
-	// The host sends the configuration once this process has its uids.
-	read_all(CONTROL_FD, &config, sizeof config, CONTROL_FD, "receive configuration");
+void read_config(int fd) {
+	read_all(fd, &config, sizeof config, CONTROL_FD, "receive configuration");
 	size_t total = 0;
 	for (size_t i = 0; i < BOX_FILTERS; i++)
 		total += config.filter_lengths[i];
@@ -456,7 +467,60 @@ void box_init(void) {
 		errno = E2BIG;
 		report(CONTROL_FD, "receive seccomp filters");
 	}
-	read_all(CONTROL_FD, filters, total * sizeof *filters, CONTROL_FD, "receive seccomp filters");
+	read_all(fd, filters, total * sizeof *filters, CONTROL_FD, "receive seccomp filters");
+}
+
+void open_terminal(int *master, int *slave) {
+	int number = 0, unlocked = 0;
+	*master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	MUST(CONTROL_FD, "open a terminal", *master);
+	MUST(CONTROL_FD, "unlock the terminal", ioctl(*master, TIOCSPTLCK, &unlocked));
+	MUST(CONTROL_FD, "number the terminal", ioctl(*master, TIOCGPTN, &number));
+	char name[32];
+	snprintf(name, sizeof name, "/dev/pts/%d", number);
+	*slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	MUST(CONTROL_FD, "open the terminal's inner side", *slave);
+	MUST(CONTROL_FD, "give the terminal away", fchown(*slave, BOX_UID, -1));
+}
+
+int watch_children(void) {
+	sigset_t child;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	MUST(CONTROL_FD, "block signals", sigprocmask(SIG_BLOCK, &child, NULL));
+	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	MUST(CONTROL_FD, "watch for signals", signals);
+	return signals;
+}
+
+pid_t start_stub(int master, int slave, int signals, void (*streams)(int stdio[3])) {
+	pid_t program = fork();
+	MUST(CONTROL_FD, "fork", program);
+	if (program == 0) {
+		close(CONTROL_FD);
+		close(signals);
+		close(master);
+		stub(slave, streams);
+	}
+	close(COMMAND_FD);
+	close(slave);
+	return program;
+}
+
+// box_init is the life of a box's first process, from when the zygote has made it.
+void box_init(void) {
+	prctl(PR_SET_NAME, "box-init");
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	// What it has of the zygote's is no business of a box.
+	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, GUEST_FD + 1, ~0U, 0));
+	// The host sends the configuration once this process has its uids.
+	read_config(CONTROL_FD);
+	char *bundle = NULL;
+	if (config.bundle_length > 0) {
+		if (!(bundle = malloc(config.bundle_length)))
+			report(CONTROL_FD, "receive the bundle");
+		read_all(CONTROL_FD, bundle, config.bundle_length, CONTROL_FD, "receive the bundle");
+	}
 
 	MUST(CONTROL_FD, "begin a session", setsid());
 	if (!config.shared) { // else there is no root to become, and groups cannot be dropped
@@ -469,36 +533,20 @@ void box_init(void) {
 	make_root();
 	volatile int failed = 0;
 	pid_t leaving = leave_zygote(&failed);
-	mount_scratch();
-
-	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), number = 0, unlocked = 0;
-	MUST(CONTROL_FD, "open a terminal", master);
-	MUST(CONTROL_FD, "unlock the terminal", ioctl(master, TIOCSPTLCK, &unlocked));
-	MUST(CONTROL_FD, "number the terminal", ioctl(master, TIOCGPTN, &number));
-	char name[32];
-	snprintf(name, sizeof name, "/dev/pts/%d", number);
-	int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	MUST(CONTROL_FD, "open the terminal's inner side", slave);
-	MUST(CONTROL_FD, "give the terminal away", fchown(slave, BOX_UID, -1));
-
-	sigset_t child;
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	MUST(CONTROL_FD, "block signals", sigprocmask(SIG_BLOCK, &child, NULL));
-	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	MUST(CONTROL_FD, "watch for signals", signals);
-
-	drop_bounding_set(CONTROL_FD); // the program's as well
-	pid_t program = fork();
-	MUST(CONTROL_FD, "fork", program);
-	if (program == 0) {
-		close(CONTROL_FD);
-		close(signals);
-		close(master);
-		stub(slave);
+	if (bundle) {
+		has_left_zygote(leaving, &failed);
+		guard(bundle);
 	}
-	close(COMMAND_FD);
-	close(slave);
+	mount_scratch();
+	// Terminals of all instances are counted together (drivers/tty/pty.c): no box may
+	// have them all.
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=32"));
+
+	int master, slave;
+	open_terminal(&master, &slave);
+	int signals = watch_children();
+	drop_bounding_set(CONTROL_FD); // the program's as well
+	pid_t program = start_stub(master, slave, signals, NULL);
 	has_left_zygote(leaving, &failed);
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);

@@ -40,6 +40,10 @@ type Config struct {
 	// Limits.CPUs and MemoryBytes do not hold then, nothing is known of the usage, and
 	// rlimits do what they can: see Unlimited.
 	WithoutLimits bool
+	// Isolation of all boxes; "" means Native. GVisor takes the path of runsc, beside
+	// which there must be the guest's init (make runsc builds both).
+	Isolation Isolation
+	Runsc     string
 	// RunDir is where the launcher's name is locked; "" means /run.
 	RunDir string
 	Log    *slog.Logger
@@ -91,6 +95,7 @@ type Launcher struct {
 	ids    idRange
 	remote *remote // nil where this process makes the boxes itself
 	zygote zygote
+	gvisor *gvisor // nil where boxes are native
 
 	// lapped is told how long each part of building a box took; for benchmarks, set
 	// before the first box.
@@ -153,6 +158,18 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 		cfg.Log.Warn("all boxes have one uid, that of the server (see corun doctor)")
 	}
 	l := &Launcher{cfg: cfg, h: h, ids: ids, closing: make(chan struct{}), live: make(map[string]*custody), wedged: make(map[string]*custody)}
+	switch cfg.Isolation {
+	case "", Native:
+	case GVisor:
+		if ids.shared() || h.none() {
+			return nil, errors.New("boxes of gVisor's take a cgroup and uids of their own: see corun doctor, or use the native isolation")
+		}
+		if l.gvisor, err = findGVisor(cfg.Runsc); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("the isolation is %q: use native or gvisor", cfg.Isolation)
+	}
 	if cfg.OwnProcess {
 		open, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -474,16 +491,16 @@ func (l *Launcher) mend(c *custody) {
 	}
 }
 
-// cloneImage gives a detached, read-only mount of a folder. The box moves it
+// cloneImage gives a detached, read-only mount of a folder or a file. The box moves it
 // into its own mount namespace.
-func cloneImage(rootfs string) (*os.File, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, rootfs, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+func cloneImage(path string) (*os.File, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
-		return nil, fmt.Errorf("clone the mount of image %s: %w", rootfs, err)
+		return nil, fmt.Errorf("clone the mount of %s: %w", path, err)
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_PRIVATE}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the image read-only: %w", err), unix.Close(fd))
+		return nil, errors.Join(fmt.Errorf("make %s read-only: %w", path, err), unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), "image"), nil
 }

@@ -16,7 +16,9 @@
 #define BOX_DEVICES "/dev" // the host's devices, where there can be no others
 
 // Descriptors of a box's init, and the zygote's socket.
-enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6, DEVICES_FD = 7, ZYGOTE_FD = 3 };
+enum { CONTROL_FD = 3, COMMAND_FD = 4, ROOTFS_FD = 5, USR_FD = 6, DEVICES_FD = 7, RUNSC_FD = 8, GUEST_FD = 9, ZYGOTE_FD = 3 };
+// Descriptors of the guest's init, besides the two sockets: see gvisor.c.
+enum { GUEST_CONFIG_FD = 5, RELAY_FD = 6 };
 
 enum {
 	BOX_FILTERS = 2,      // seccomp programs, see CompileSeccomp
@@ -27,25 +29,28 @@ enum { BOX_GROUPS = 8 }; // cgroup descriptors at most
 
 // On the zygote's socket, launcher to zygote, with the box's descriptors: its ends
 // of the control and command sockets, the image, the folder for /usr if there is
-// one, and those of its cgroup.
+// one, runsc and the guest's init for a box of gVisor's, and those of its cgroup.
 struct box_request {
 	uint32_t uid;    // init's on the host; the program's is the next
 	uint32_t shared; // or both have this one: there is no other
 	uint32_t usr;    // whether there is a folder for /usr
+	uint32_t gvisor; // whether there are runsc and the guest's init
 	uint32_t groups; // how many descriptors are of the cgroup
 	uint32_t unified; // version 2: the one is the group's folder; 1: each is a tasks file
 };
 
-// On the control socket, host to init, followed by the filters' instructions.
+// On the control socket, host to init, followed by the filters' instructions and the
+// bundle's config.json.
 struct box_config {
 	uint64_t scratch_bytes, scratch_inodes, file_bytes, open_files;
 	uint32_t filter_lengths[BOX_FILTERS]; // in instructions
 	uint32_t usr;                         // whether USR_FD takes the place of the image's /usr
 	uint32_t shared;                      // whether init and the program have the same uid
-	// Where there is no cgroup rlimits do what they can; 0 where there is one.
 	uint32_t processes;  // and threads, of the program
+	// Where there is no cgroup rlimits do what they can; 0 where there is one.
 	uint32_t own_limits; // whether processor time and data are limited by rlimits
 	uint64_t data_bytes; // of one process
+	uint32_t bundle_length; // bytes; 0 for a box of the host's own kernel
 	char hostname[64];
 };
 
@@ -63,6 +68,7 @@ struct box_report {
 struct box_signal {
 	int32_t number;
 	uint32_t terminal; // to the terminal's group in front
+	uint32_t cols, rows; // instead of a signal, where number is 0: the terminal's size
 };
 
 #endif

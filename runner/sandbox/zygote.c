@@ -37,7 +37,7 @@
 
 #define ZYGOTE_ROOT "/tmp" // where its root is built; any folder that every host has
 
-enum { MOST_FDS = 4 + BOX_GROUPS };
+enum { MOST_FDS = 6 + BOX_GROUPS };
 
 // become_box is the first that a clone does: it enters its cgroup and has its
 // descriptors where a box expects them.
@@ -52,16 +52,21 @@ static void become_box(const struct box_request *q, const int *fds, int count, i
 		for (int i = kept; i < count; i++)
 			MUST(control, "enter the box's cgroup", write(fds[i], "0", 1));
 	// Away from the places where they belong, then to them.
-	int away[5];
+	int have[MOST_FDS], place[MOST_FDS], n = 0;
+	for (; n < 3; n++)
+		place[n] = CONTROL_FD + n;
+	if (q->usr)
+		place[n++] = USR_FD;
+	if (q->gvisor)
+		place[n++] = RUNSC_FD, place[n++] = GUEST_FD;
 	for (int i = 0; i < kept; i++)
-		MUST(control, "place descriptors", away[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CONTROL_FD + MOST_FDS + 8));
-	control = away[0];
-	MUST(control, "place descriptors", away[kept] = fcntl(devices, F_DUPFD_CLOEXEC, CONTROL_FD + MOST_FDS + 8));
-	for (int i = 0; i < kept; i++)
-		MUST(control, "place descriptors", dup3(away[i], CONTROL_FD + i, O_CLOEXEC));
-	MUST(control, "place descriptors", dup3(away[kept], DEVICES_FD, O_CLOEXEC));
-	if (!q->usr)
-		close(USR_FD); // whatever it was here: init closes those above
+		MUST(control, "place descriptors", have[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CONTROL_FD + 2 * MOST_FDS));
+	control = have[0];
+	MUST(control, "place descriptors", have[n] = fcntl(devices, F_DUPFD_CLOEXEC, CONTROL_FD + 2 * MOST_FDS));
+	place[n++] = DEVICES_FD;
+	MUST(control, "close descriptors", syscall(SYS_close_range, CONTROL_FD, CONTROL_FD + 2 * MOST_FDS - 1, 0));
+	for (int i = 0; i < n; i++)
+		MUST(have[0], "place descriptors", dup3(have[i], place[i], O_CLOEXEC));
 	box_init();
 	_exit(113);
 }
@@ -111,7 +116,7 @@ static int receive(struct box_request *q, int fds[MOST_FDS]) {
 			count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 			memcpy(fds, CMSG_DATA(c), (size_t)count * sizeof(int));
 		}
-	if (n != sizeof *q || q->groups > BOX_GROUPS || count != 3 + (q->usr ? 1 : 0) + (int)q->groups)
+	if (n != sizeof *q || q->groups > BOX_GROUPS || count != 3 + (q->usr ? 1 : 0) + (q->gvisor ? 2 : 0) + (int)q->groups)
 		_exit(112); // the launcher is of the same executable: this is no request of its
 	return count;
 }
