@@ -123,6 +123,9 @@ func TestCompilers(t *testing.T) {
 			if !ok || attack.silent != "" && strings.Contains(said.String(), attack.silent) {
 				t.Errorf("the compiler said %.1000q", said.String())
 			}
+			if uponGVisor {
+				return // its files cannot be collected
+			}
 			made, err := box.Collect(ctx, sandbox.CollectLimits{Bytes: 64 << 20, Files: 1000, Depth: 8})
 			if err != nil && !errors.Is(err, sandbox.ErrTooMuch) {
 				t.Error(err)

@@ -54,6 +54,8 @@ type attack struct {
 	prints string // all of stdout, or of what the terminal showed; "" is not looked at
 	has    []string
 	hasNot []string
+
+	also []store.Status // it may end so instead, see difference
 }
 
 // suite is what all tests share.
@@ -139,8 +141,11 @@ func launcherConfig(log *slog.Logger) (sandbox.Config, error) {
 	switch isolation := os.Getenv("CORUN_ISOLATION"); isolation {
 	case "", "native":
 		return cfg, nil
+	case "gvisor":
+		cfg.Isolation, cfg.Runsc = sandbox.GVisor, os.Getenv("CORUN_RUNSC")
+		return cfg, nil
 	default:
-		return cfg, fmt.Errorf("CORUN_ISOLATION is %q: boxes can only be native", isolation)
+		return cfg, fmt.Errorf("CORUN_ISOLATION is %q: it is native, or gvisor with CORUN_RUNSC", isolation)
 	}
 }
 
@@ -368,7 +373,8 @@ func escapedProcesses() (all []string) {
 			continue // it has ended
 		}
 		_, rest, _ := strings.Cut(string(status), "\nUid:")
-		if ids := strings.Fields(rest); len(ids) < 4 || !slices.ContainsFunc(ids[:4], isUIDOfBoxes) {
+		// The zygote is a box's owner for a moment, by its effective uid alone.
+		if ids := strings.Fields(rest); len(ids) < 4 || !isUIDOfBoxes(ids[0]) && !isUIDOfBoxes(ids[2]) {
 			continue
 		}
 		for _, kind := range []string{"user", "pid", "mnt", "net", "ipc", "uts"} {
@@ -423,6 +429,8 @@ func try(t *testing.T, attacks map[string]attack) {
 }
 
 func (s *suite) try(t *testing.T, a attack) {
+	t.Helper()
+	a = a.expected(t)
 	req := a.request(t, s)
 	var mu sync.Mutex
 	var streams [4][]byte
@@ -457,7 +465,9 @@ func (s *suite) try(t *testing.T, a attack) {
 				a.beside(t)
 			}
 		case <-run.Done():
-			t.Error("it ended before it held what it could get")
+			if len(a.also) == 0 {
+				t.Error("it ended before it held what it could get")
+			}
 		case <-time.After(soon):
 			t.Error("it does not hold what it could get")
 		}
@@ -477,6 +487,20 @@ func (s *suite) try(t *testing.T, a attack) {
 	defer mu.Unlock()
 	printed := string(streams[store.Stdout]) + string(streams[store.PTY])
 	stderr := string(streams[store.Stderr])
+	s.judge(t, a, last, printed, stderr)
+	wall := time.Duration(last.Usage.WallMS * float64(time.Millisecond))
+	if limit := a.wall() + 250*time.Millisecond + 10*<-worst; wall > limit {
+		t.Errorf("it took %v, more than %v", wall, limit)
+	}
+	s.unmoved(t)
+}
+
+// judge compares how an attack ended with what was expected.
+func (s *suite) judge(t *testing.T, a attack, last store.Run, printed, stderr string) {
+	t.Helper()
+	if slices.Contains(a.also, last.Status) {
+		return
+	}
 	if last.Status != a.want || !strings.Contains(last.Message, a.says) {
 		t.Errorf("%s, %q; want %s with %q; printed %.300q and %.500q", last.Status, last.Message, a.want, a.says, printed, stderr)
 	}
@@ -499,11 +523,6 @@ func (s *suite) try(t *testing.T, a attack) {
 			t.Errorf("printed %.2000q with %q", printed+stderr, part)
 		}
 	}
-	wall := time.Duration(last.Usage.WallMS * float64(time.Millisecond))
-	if limit := a.wall() + 250*time.Millisecond + 10*<-worst; wall > limit {
-		t.Errorf("it took %v, more than %v", wall, limit)
-	}
-	s.unmoved(t)
 }
 
 // wall is the limit that the run had.

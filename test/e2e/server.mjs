@@ -39,6 +39,7 @@ export async function startServer({ args = [], dataDir, env = {}, as } = {}) {
   async function start() {
     const all = ['serve', '--addr', `127.0.0.1:${port}`, '--admin-addr', `127.0.0.1:${adminPort}`, '--data-dir', dataDir]
     if (process.env.CORUN_IMAGE_DIR && !as) all.push('--image-dir', process.env.CORUN_IMAGE_DIR)
+    if (process.env.CORUN_ISOLATION && !as) all.push('--isolation', process.env.CORUN_ISOLATION)
     const [command, ...before] = as ?? [binary]
     child = spawn(command, [...before, ...all, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.on('data', (d) => (log += d))
