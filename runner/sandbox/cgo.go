@@ -49,16 +49,10 @@ func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool, bundle 
 }
 
 // encodeRequest gives the bytes of a struct box_request.
-func encodeRequest(uid int, shared, usr, gvisor, unified bool, groups int) []byte {
+func encodeRequest(uid int, shared, unified bool, groups int) []byte {
 	q := C.struct_box_request{uid: C.uint32_t(uid), groups: C.uint32_t(groups)}
 	if shared {
 		q.shared = 1
-	}
-	if usr {
-		q.usr = 1
-	}
-	if gvisor {
-		q.gvisor = 1
 	}
 	if unified {
 		q.unified = 1

@@ -58,15 +58,16 @@ func (h hierarchy) memoryFolder(group string) string { return h.folders(group)[0
 type cgroup struct {
 	h     hierarchy
 	group string
-	v1    cgroup1.Cgroup // nil with version 2
+	v1    cgroup1.Cgroup   // nil with version 2
+	v2    *cgroup2.Manager // nil with version 1
 	oom   oomWatch
 	// highest is the most memory that was seen, for kernels that keep no peak.
 	highest int64
 }
 
-// create makes a group with its limits. With version 2 its launcher's must be
+// create makes a group, as yet without limits. With version 2 its launcher's must be
 // prepared.
-func (h hierarchy) create(group string, limits Limits) (_ *cgroup, err error) {
+func (h hierarchy) create(group string) (_ *cgroup, err error) {
 	c := &cgroup{h: h, group: group}
 	defer func() {
 		if err != nil {
@@ -74,9 +75,9 @@ func (h hierarchy) create(group string, limits Limits) (_ *cgroup, err error) {
 		}
 	}()
 	if h.unified {
-		err = c.create2(limits)
+		c.v2, err = cgroup2.NewManager(h.root, "/"+group, &cgroup2.Resources{})
 	} else {
-		err = c.create1(limits)
+		c.v1, err = cgroup1.New(cgroup1.StaticPath(group), &specs.LinuxResources{}, cgroup1.WithHierarchy(h.subsystems))
 	}
 	if err != nil {
 		return nil, err
@@ -84,28 +85,44 @@ func (h hierarchy) create(group string, limits Limits) (_ *cgroup, err error) {
 	return c, c.watchOOM()
 }
 
-func (c *cgroup) create1(limits Limits) (err error) {
+// limit sets the group's limits.
+func (c *cgroup) limit(limits Limits) (err error) {
+	if c.h.unified {
+		err = c.limit2(limits)
+	} else {
+		err = c.limit1(limits)
+	}
+	if err != nil {
+		return fmt.Errorf("limit cgroup %s: %w", c.group, err)
+	}
+	return nil
+}
+
+func (c *cgroup) limit1(limits Limits) error {
 	quota, period, swappiness := int64(limits.CPUs*cpuPeriod), uint64(cpuPeriod), uint64(0)
 	tasks := int64(limits.Processes + ownTasks)
 	memory := &specs.LinuxMemory{Limit: &limits.MemoryBytes, Swappiness: &swappiness}
 	if c.h.limitsSwap() {
 		memory.Swap = &limits.MemoryBytes // with version 1 this is memory and swap together
+		// Memory alone cannot have more, whatever it was before.
+		if err := put(c.h.memoryFolder(c.group), "memory.memsw.limit_in_bytes", "-1"); err != nil {
+			return err
+		}
 	}
 	if c.h.limitsSockets() {
 		sockets := limits.MemoryBytes / socketShare
 		memory.KernelTCP = &sockets
 	}
-	c.v1, err = cgroup1.New(cgroup1.StaticPath(c.group), &specs.LinuxResources{
+	return c.v1.Update(&specs.LinuxResources{
 		Memory: memory,
 		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
 		Pids:   &specs.LinuxPids{Limit: &tasks},
-	}, cgroup1.WithHierarchy(c.h.subsystems))
-	return err
+	})
 }
 
-func (c *cgroup) create2(limits Limits) error {
+func (c *cgroup) limit2(limits Limits) error {
 	quota, period, together := int64(limits.CPUs*cpuPeriod), uint64(cpuPeriod), true
-	_, err := cgroup2.NewManager(c.h.root, "/"+c.group, &cgroup2.Resources{
+	err := c.v2.Update(&cgroup2.Resources{
 		// Out of memory, the box dies as one.
 		Memory: &cgroup2.Memory{Max: &limits.MemoryBytes, OOMGroup: &together},
 		CPU:    &cgroup2.CPU{Max: cgroup2.NewCPUMax(&quota, &period)},
@@ -158,21 +175,6 @@ func (c *cgroup) memory() (int64, error) {
 		name = "memory.current"
 	}
 	return readNumber(filepath.Join(c.h.memoryFolder(c.group), name))
-}
-
-// limit changes the limits of memory, to a lower one, and of the processor.
-func (c *cgroup) limit(memory int64, cpus float64) error {
-	if c.h.unified {
-		quota, period := int64(cpus*cpuPeriod), uint64(cpuPeriod)
-		folder := c.h.memoryFolder(c.group)
-		return errors.Join(put(folder, "memory.max", strconv.FormatInt(memory, 10)), put(folder, "cpu.max", string(cgroup2.NewCPUMax(&quota, &period))))
-	}
-	folder, bytes := c.h.memoryFolder(c.group), strconv.FormatInt(memory, 10)
-	err := put(folder, "memory.limit_in_bytes", bytes) // first: it may not be above the other
-	if err == nil && c.h.limitsSwap() {
-		err = put(folder, "memory.memsw.limit_in_bytes", bytes)
-	}
-	return errors.Join(err, put(filepath.Join(c.h.root, string(cgroup1.Cpu), c.group), "cpu.cfs_quota_us", strconv.FormatInt(int64(cpus*cpuPeriod), 10)))
 }
 
 // usage reads the kernel's accounting. It is not safe for concurrent use.

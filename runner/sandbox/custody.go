@@ -17,6 +17,7 @@ type custody struct {
 	// Static once it is made.
 	launcher *Launcher
 	id       string
+	limits   Limits   // of the cgroup when it was made; none: it had none
 	uid      int      // init's on the host; the program's is the next
 	init     *os.File // pidfd of the first process; nil before there is one
 	work     *os.File // the program's folder
@@ -45,36 +46,34 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	if err != nil {
 		return nil, e, err
 	}
-	c := &custody{launcher: l, gone: make(chan struct{}), outOfMem: make(chan struct{})}
-	if err := l.admit(c); err != nil {
+	mounts, err := l.mountsFor(spec)
+	if err != nil {
+		return nil, e, err
+	}
+	defer closeAll(mounts)
+	lap := l.laps()
+	c, e, err := l.takeBlank(ctx)
+	if err != nil {
 		return nil, e, err
 	}
 	defer func() {
 		if err != nil {
-			// What failed to be built is taken away even when ctx has ended.
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), buildWithin)
-			defer cancel()
-			err = errors.Join(err, c.remove(clean))
+			c.discard(ctx, &err)
 			e.close()
 		}
 	}()
-	lap := l.laps()
-	if !l.h.none() {
-		if c.cgroup, err = l.h.create(l.cfg.Name+"/"+c.id, l.gvisor.limits(spec.Limits)); err != nil {
-			c.cgroup = nil
+	lap("blank")
+	if limits := l.gvisor.limits(spec.Limits); c.cgroup != nil && limits != c.limits {
+		if err := c.cgroup.limit(limits); err != nil {
 			return nil, e, err
 		}
 	}
-	lap("cgroup")
-	if e, err = c.start(spec); err != nil {
-		return nil, e, err
-	}
-	lap("clone")
+	lap("limits")
 	// Should ctx end, or a step hang, the reads below end with the sockets.
 	stop := context.AfterFunc(ctx, func() { hangUp(e.control, e.command) })
 	defer stop()
 	config := slices.Concat(encodeConfig(spec, lengths, l.ids.shared(), c.cgroup != nil, len(bundle)), instructions, bundle)
-	if _, err := e.control.Write(config); err != nil {
+	if err := sendWith(e.control, config, mounts); err != nil {
 		return nil, e, errors.Join(fmt.Errorf("configure: %w", err), ctx.Err())
 	}
 	if e.master, c.work, err = awaitInit(e.control); err != nil {
@@ -100,30 +99,142 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 		c.processes.Add(1)
 		go c.watchMemory(c.cgroup) // ends with the cgroup's removal
 	}
+	l.prepareBlank(l.gvisor.limits(spec.Limits))
 	return c, e, nil
 }
 
-// start executes init.
-func (c *custody) start(spec Spec) (e ends, err error) {
-	image, err := cloneImage(spec.Rootfs)
-	if err != nil {
-		return e, err
-	}
-	defer image.Close()
-	mounts := []*os.File{image}
-	if spec.Usr != "" {
-		usr, err := cloneImage(spec.Usr)
+// mountsFor gives the mounts of which a box's root is made, for the caller to close.
+func (l *Launcher) mountsFor(spec Spec) (all []*os.File, err error) {
+	defer func() {
 		if err != nil {
-			return e, err
+			closeAll(all)
 		}
-		defer usr.Close()
-		mounts = append(mounts, usr)
+	}()
+	paths := []string{spec.Rootfs}
+	if spec.Usr != "" {
+		paths = append(paths, spec.Usr)
 	}
-	executables, err := c.launcher.gvisor.mounts()
-	if err != nil {
-		return e, err
+	for _, path := range append(paths, l.gvisor.executables()...) {
+		f, err := cloneImage(path)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, f)
 	}
-	defer closeAll(executables)
+	return all, nil
+}
+
+// blank is a box that has its first process and its cgroup, and waits to be told what it
+// is to be. It is most of what a box costs that does not depend on that.
+type blank struct {
+	custody *custody
+	ends    ends
+}
+
+// takeBlank gives the blank that is there, or makes one.
+func (l *Launcher) takeBlank(ctx context.Context) (*custody, ends, error) {
+	l.mu.Lock()
+	spare := l.spare
+	l.spare = nil
+	l.mu.Unlock()
+	if spare != nil {
+		select {
+		case <-spare.custody.gone: // it was killed meanwhile
+			var err error
+			spare.custody.discard(ctx, &err)
+			spare.ends.close()
+			if err != nil {
+				l.cfg.Log.Error("take away a box that nobody had", "box", spare.custody.id, "error", err)
+			}
+		default:
+			return spare.custody, spare.ends, nil
+		}
+	}
+	return l.makeBlank(ctx, Limits{})
+}
+
+// prepareBlank makes a blank for the next box, unless there is one, with the limits that
+// it is likely to have.
+func (l *Launcher) prepareBlank(limits Limits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.spare != nil || l.preparing {
+		return
+	}
+	l.preparing = true
+	l.menders.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), buildWithin)
+		defer cancel()
+		c, e, err := l.makeBlank(ctx, limits)
+		l.mu.Lock()
+		l.preparing = false
+		if err == nil && !l.closed {
+			l.spare = &blank{c, e}
+		}
+		closed := l.closed
+		l.mu.Unlock()
+		switch {
+		case err != nil:
+			// Whoever wants the next box is told why it cannot be made.
+			l.cfg.Log.Debug("no box is prepared", "error", err)
+		case closed:
+			c.discard(ctx, &err)
+			e.close()
+		}
+	})
+}
+
+// dropBlank takes away the blank, if there is one.
+func (l *Launcher) dropBlank() (err error) {
+	l.mu.Lock()
+	spare := l.spare
+	l.spare = nil
+	l.mu.Unlock()
+	if spare != nil {
+		spare.custody.discard(context.Background(), &err)
+		spare.ends.close()
+	}
+	return err
+}
+
+func (l *Launcher) makeBlank(ctx context.Context, limits Limits) (_ *custody, e ends, err error) {
+	c := &custody{launcher: l, limits: limits, gone: make(chan struct{}), outOfMem: make(chan struct{})}
+	if err := l.admit(c); err != nil {
+		return nil, e, err
+	}
+	defer func() {
+		if err != nil {
+			c.discard(ctx, &err)
+			e.close()
+		}
+	}()
+	if !l.h.none() {
+		if c.cgroup, err = l.h.create(l.cfg.Name + "/" + c.id); err != nil {
+			c.cgroup = nil
+			return nil, e, err
+		}
+		if limits != (Limits{}) {
+			if err = c.cgroup.limit(limits); err != nil {
+				return nil, e, err
+			}
+		}
+	}
+	if e, err = c.start(); err != nil {
+		return nil, e, err
+	}
+	return c, e, nil
+}
+
+// discard takes away what was not, or will not be, a box, even when ctx has ended, and
+// adds to an error what could not be.
+func (c *custody) discard(ctx context.Context, err *error) {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), buildWithin)
+	defer cancel()
+	*err = errors.Join(*err, c.remove(clean))
+}
+
+// start makes init, which waits for its configuration.
+func (c *custody) start() (e ends, err error) {
 	control, controlInside, err := socketPair()
 	if err != nil {
 		return e, err
@@ -141,8 +252,8 @@ func (c *custody) start(spec Spec) (e ends, err error) {
 		return e, err
 	}
 	defer closeAll(groups)
-	inside := slices.Concat([]*os.File{controlInside, commandInside}, mounts, executables)
-	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), spec.Usr != "", c.launcher.gvisor != nil, c.launcher.h.unified, inside, groups); err != nil {
+	inside := []*os.File{controlInside, commandInside}
+	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), c.launcher.h.unified, inside, groups); err != nil {
 		return e, fmt.Errorf("start the box's init: %w", err)
 	}
 	c.processes.Add(1)

@@ -209,7 +209,8 @@ int main(void) {
 	for (int fd = CONTROL_FD; fd <= RELAY_FD; fd++)
 		MUST(CONTROL_FD, "keep descriptors from the program", fcntl(fd, F_SETFD, FD_CLOEXEC));
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	read_config(GUEST_CONFIG_FD);
+	read_all(GUEST_CONFIG_FD, &config, sizeof config, CONTROL_FD, "read the configuration");
+	read_filters(GUEST_CONFIG_FD);
 	close(GUEST_CONFIG_FD);
 	MUST(CONTROL_FD, "unmount /sys", umount2("/sys", MNT_DETACH)); // runsc's own idea
 	int master, slave;
@@ -219,7 +220,7 @@ int main(void) {
 	int signals = watch_children();
 	drop_bounding_set(CONTROL_FD);
 	make_streams();
-	pid_t program = start_stub(master, slave, signals, hand_over);
+	pid_t program = start_stub(master, slave, signals, NULL, hand_over);
 	for (int i = 0; i < STREAMS; i++)
 		close(inside[i]);
 	close(handover[0]);

@@ -81,11 +81,7 @@ static void run_runsc(int guest_config, int relay, int log) {
 	const int have[] = {nothing, log, log, CONTROL_FD, COMMAND_FD, guest_config, relay};
 	enum { MOST = sizeof have / sizeof *have };
 	const int want[MOST] = {0, 1, 2, CONTROL_FD, COMMAND_FD, GUEST_CONFIG_FD, RELAY_FD};
-	int away[MOST];
-	for (int i = 0; i < MOST; i++)
-		MUST(CONTROL_FD, "place descriptors", away[i] = fcntl(have[i], F_DUPFD_CLOEXEC, 64));
-	for (int i = 0; i < MOST; i++)
-		MUST(CONTROL_FD, "place descriptors", dup3(away[i], want[i], 0));
+	place_descriptors(CONTROL_FD, have, want, MOST, 0);
 	char *args[] = {"runsc", "--root=" STATE, "--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=none",
 		"--overlay2=none", "--oci-seccomp=false", "run", "--bundle=" BUNDLE, "--pass-fd=3:3", "--pass-fd=4:4",
 		"--pass-fd=5:5", "--pass-fd=6:6", "box", NULL};

@@ -49,7 +49,7 @@ func findGVisor(runsc string) (*gvisor, error) {
 		return nil, errors.New("the path of runsc is not given")
 	}
 	g := &gvisor{runsc, filepath.Join(filepath.Dir(runsc), guestName)}
-	for _, path := range []string{g.runsc, g.guest} {
+	for _, path := range g.executables() {
 		if err := unix.Access(path, unix.X_OK); err != nil {
 			return nil, fmt.Errorf("%s, which make runsc builds: %w", path, err)
 		}
@@ -57,20 +57,12 @@ func findGVisor(runsc string) (*gvisor, error) {
 	return g, nil
 }
 
-// mounts are of the executables, for one box. The caller closes them.
-func (g *gvisor) mounts() (all []*os.File, err error) {
+// executables are what a box of gVisor's is made with.
+func (g *gvisor) executables() []string {
 	if g == nil {
-		return nil, nil
+		return nil
 	}
-	for _, path := range []string{g.runsc, g.guest} {
-		f, err := cloneImage(path)
-		if err != nil {
-			closeAll(all)
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	return all, nil
+	return []string{g.runsc, g.guest}
 }
 
 // CheckGVisor says whether boxes of gVisor's can be made with a runsc.
@@ -132,7 +124,9 @@ func (c *custody) settle(limits Limits) error {
 	if err != nil {
 		return err
 	}
-	if err := c.cgroup.limit(used+limits.MemoryBytes+gvisorGrowth, limits.CPUs); err != nil {
+	final := c.launcher.gvisor.limits(limits)
+	final.MemoryBytes, final.CPUs = used+limits.MemoryBytes+gvisorGrowth, limits.CPUs
+	if err := c.cgroup.limit(final); err != nil {
 		return err
 	}
 	base, err := c.cgroup.usage()

@@ -312,7 +312,7 @@ static uint32_t receive_start(int stdio[3], int *count) {
 }
 
 // stub waits for one command and becomes the program. It has no privilege left.
-static void stub(int slave, void (*streams)(int stdio[3])) {
+static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	prctl(PR_SET_NAME, "box");
 	sigset_t none;
 	sigemptyset(&none);
@@ -353,6 +353,9 @@ static void stub(int slave, void (*streams)(int stdio[3])) {
 	if (!command)
 		report(COMMAND_FD, "receive command");
 	read_all(COMMAND_FD, command, length, COMMAND_FD, "receive command");
+	char left;
+	if (gate >= 0 && read(gate, &left, 1) != 0)
+		report(COMMAND_FD, "wait for init");
 	struct cursor c = {command, command + length};
 	uint32_t terminal = take_u32(&c), seconds = take_u32(&c);
 	struct winsize size = {0};
@@ -458,8 +461,7 @@ void send_ends(int master, int work) {
 	MUST(CONTROL_FD, "send the terminal", sendmsg(CONTROL_FD, &msg, 0));
 }
 
-void read_config(int fd) {
-	read_all(fd, &config, sizeof config, CONTROL_FD, "receive configuration");
+void read_filters(int fd) {
 	size_t total = 0;
 	for (size_t i = 0; i < BOX_FILTERS; i++)
 		total += config.filter_lengths[i];
@@ -468,6 +470,58 @@ void read_config(int fd) {
 		report(CONTROL_FD, "receive seccomp filters");
 	}
 	read_all(fd, filters, total * sizeof *filters, CONTROL_FD, "receive seccomp filters");
+}
+
+void place_descriptors(int errfd, const int *have, const int *want, int n, int flags) {
+	int away[8];
+	for (int i = 0; i < n; i++)
+		MUST(errfd, "place descriptors", away[i] = fcntl(have[i], F_DUPFD_CLOEXEC, 64));
+	for (int i = 0; i < n; i++) {
+		if (dup3(away[i], want[i], flags) < 0)
+			_exit(111); // errfd may be another's by now
+		close(away[i]);
+	}
+}
+
+// receive_config waits for the configuration, with which the box's mounts come.
+static void receive_config(void) {
+	struct iovec iov = {.iov_base = &config, .iov_len = sizeof config};
+	union {
+		char space[CMSG_SPACE(4 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n;
+	do
+		n = recvmsg(CONTROL_FD, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		_exit(0); // no box is wanted
+	MUST(CONTROL_FD, "receive configuration", n);
+	read_all(CONTROL_FD, (char *)&config + n, sizeof config - (size_t)n, CONTROL_FD, "receive configuration");
+	int mounts[4], want[4], count = 0, expected = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(mounts, CMSG_DATA(c), (size_t)count * sizeof(int));
+		}
+	want[expected++] = ROOTFS_FD;
+	if (config.usr)
+		want[expected++] = USR_FD;
+	if (config.bundle_length > 0)
+		want[expected++] = RUNSC_FD, want[expected++] = GUEST_FD;
+	if (count != expected) {
+		errno = EBADF;
+		report(CONTROL_FD, "receive the box's mounts");
+	}
+	// They came wherever there was place, which may be each other's.
+	for (int i = 0, high; i < count; i++, mounts[i - 1] = high) {
+		MUST(CONTROL_FD, "place descriptors", high = fcntl(mounts[i], F_DUPFD_CLOEXEC, 128));
+		close(mounts[i]);
+	}
+	place_descriptors(CONTROL_FD, mounts, want, count, O_CLOEXEC);
+	for (int i = 0; i < count; i++)
+		close(mounts[i]);
 }
 
 void open_terminal(int *master, int *slave) {
@@ -493,17 +547,21 @@ int watch_children(void) {
 	return signals;
 }
 
-pid_t start_stub(int master, int slave, int signals, void (*streams)(int stdio[3])) {
+pid_t start_stub(int master, int slave, int signals, int gate[2], void (*streams)(int stdio[3])) {
 	pid_t program = fork();
 	MUST(CONTROL_FD, "fork", program);
 	if (program == 0) {
 		close(CONTROL_FD);
 		close(signals);
 		close(master);
-		stub(slave, streams);
+		if (gate)
+			close(gate[1]);
+		stub(slave, gate ? gate[0] : -1, streams);
 	}
 	close(COMMAND_FD);
 	close(slave);
+	if (gate)
+		close(gate[0]);
 	return program;
 }
 
@@ -512,9 +570,12 @@ void box_init(void) {
 	prctl(PR_SET_NAME, "box-init");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	// What it has of the zygote's is no business of a box.
-	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, GUEST_FD + 1, ~0U, 0));
+	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, DEVICES_FD + 1, ~0U, 0));
+	close(ROOTFS_FD);
+	close(USR_FD);
 	// The host sends the configuration once this process has its uids.
-	read_config(CONTROL_FD);
+	receive_config();
+	read_filters(CONTROL_FD);
 	char *bundle = NULL;
 	if (config.bundle_length > 0) {
 		if (!(bundle = malloc(config.bundle_length)))
@@ -542,18 +603,21 @@ void box_init(void) {
 	// have them all.
 	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=32"));
 
-	int master, slave;
+	int master, slave, gate[2];
 	open_terminal(&master, &slave);
 	int signals = watch_children();
 	drop_bounding_set(CONTROL_FD); // the program's as well
-	pid_t program = start_stub(master, slave, signals, NULL);
-	has_left_zygote(leaving, &failed);
+	MUST(CONTROL_FD, "make a pipe", pipe2(gate, O_CLOEXEC));
+	pid_t program = start_stub(master, slave, signals, gate, NULL);
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
 	int work = open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	MUST(CONTROL_FD, "open /work", work);
 	send_ends(master, work); // which says that all is in place
 	close(work);
+	// But for this, for which the host need not wait, but the program.
+	has_left_zygote(leaving, &failed);
+	close(gate[1]);
 	confine();
 	supervise(program, master, signals);
 }

@@ -29,8 +29,12 @@ void box_init(void);
 extern struct box_config config;
 extern struct sock_filter filters[BOX_MAX_FILTER];
 
-// read_config reads the configuration and the filters.
-void read_config(int fd);
+// place_descriptors moves descriptors to the places where they belong, with the given
+// flags, whichever of them are in each other's way.
+void place_descriptors(int errfd, const int *have, const int *want, int n, int flags);
+
+// read_filters reads what follows the configuration.
+void read_filters(int fd);
 void read_all(int fd, void *buf, size_t n, int errfd, const char *step);
 
 // mount_scratch gives the box what it can write to.
@@ -43,8 +47,9 @@ void open_terminal(int *master, int *slave);
 int watch_children(void);
 
 // start_stub starts the process that becomes the program. It has nothing of init's. Where
+// gate is not NULL it does not before the pipe's writing end, init's, is closed. Where
 // streams is not NULL it exchanges the host's descriptors for the program's.
-pid_t start_stub(int master, int slave, int signals, void (*streams)(int stdio[3]));
+pid_t start_stub(int master, int slave, int signals, int gate[2], void (*streams)(int stdio[3]));
 
 // deliver does what the host asked for.
 void deliver(pid_t program, int master, const struct box_signal *s);

@@ -101,19 +101,21 @@ type Launcher struct {
 	// before the first box.
 	lapped func(part string, took time.Duration)
 
-	menders sync.WaitGroup // who try again to remove what is in quarantine
+	menders sync.WaitGroup // who try again to remove what is in quarantine, and who prepare blanks
 	closing chan struct{}  // closed by Close
 	// descriptors is how many this process had before its first box, or 0 where it does
 	// other things as well.
 	descriptors int
 
-	mu     sync.Mutex // guards below
-	next   int
-	live   map[string]*custody
-	wedged map[string]*custody // in quarantine
-	gone   []int               // uids of the last boxes that are gone, in a ring
-	oldest int                 // where in gone
-	closed bool
+	mu        sync.Mutex // guards below
+	next      int
+	live      map[string]*custody
+	wedged    map[string]*custody // in quarantine
+	gone      []int               // uids of the last boxes that are gone, in a ring
+	oldest    int                 // where in gone
+	spare     *blank              // for the next box
+	preparing bool                // one is being made
+	closed    bool
 }
 
 // ErrClosed is returned by Build after Close.
@@ -201,9 +203,15 @@ func (l *Launcher) Close() error {
 		l.closed = true
 		close(l.closing)
 	}
-	alive := len(l.live)
 	l.mu.Unlock()
 	l.menders.Wait()
+	failed := l.dropBlank()
+	l.mu.Lock()
+	alive := len(l.live)
+	l.mu.Unlock()
+	if failed != nil {
+		return fmt.Errorf("close launcher: %w", failed)
+	}
 	if alive > 0 {
 		return fmt.Errorf("close launcher: %d boxes were not destroyed", alive)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -228,6 +229,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first.menders.Wait() // it has prepared another
 	second, err := Open(t.Context(), Config{Name: "corun-leftovers-test"})
 	if err != nil {
 		t.Fatal(err)
@@ -307,5 +309,65 @@ func BenchmarkStart(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
+	}
+}
+
+// A program can open its streams again by their names, whatever they are.
+func TestStreamsByName(t *testing.T) {
+	t.Parallel()
+	r := runIn(t, spec(), soon, nil, "bash", "-c", "echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin")
+	if r.stdout != "out\n" || r.stderr != "err\n" || r.exit != (Exit{}) {
+		t.Errorf("%q %q %+v %v", r.stdout, r.stderr, r.exit, r.err)
+	}
+}
+
+// What waits for the next box can be killed, as anything, and that box is made all the
+// same; with other limits than the last it has its own.
+func TestBlank(t *testing.T) {
+	t.Parallel()
+	l, err := Open(t.Context(), Config{Name: "corun-blank-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	make := func(s Spec) *Box {
+		box, err := l.Build(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.menders.Wait()
+		if l.spare == nil {
+			t.Fatal("no box is prepared")
+		}
+		return box
+	}
+	boxes := []*Box{make(spec())}
+	if err := killProcess(l.spare.custody.init); err != nil {
+		t.Error(err)
+	}
+	<-l.spare.custody.gone
+	boxes = append(boxes, make(spec()))
+	for _, memory := range []int64{32 << 20, 512 << 20} { // less than was prepared for, and more
+		s := spec()
+		s.Limits.MemoryBytes = memory
+		boxes = append(boxes, make(s))
+		folder := l.h.memoryFolder("corun-blank-test/" + boxes[len(boxes)-1].id)
+		name := "memory.limit_in_bytes"
+		if l.h.unified {
+			name = "memory.max"
+		}
+		if limit, err := readNumber(filepath.Join(folder, name)); err != nil || limit != memory+l.gvisor.limits(Limits{}).MemoryBytes {
+			t.Errorf("the limit is %d, %v; want %d", limit, err, memory)
+		}
+	}
+	for _, box := range boxes {
+		if err := box.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := l.Leftovers(); err != nil || left.Total() > 0 {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -143,41 +143,54 @@ func (p *Process) closePipes() {
 
 // send writes the command, with the program's descriptors beside its length.
 func (b *Box) send(payload []byte, inside []*os.File) error {
-	raw, err := b.command.SyscallConn()
+	for _, f := range inside {
+		// Programs expect blocking descriptors; the flag is the description's. Not by
+		// f.Fd: that would make the launcher's other end blocking.
+		conn, err := f.SyscallConn()
+		if err != nil {
+			return err
+		}
+		var failed error
+		err = conn.Control(func(fd uintptr) { failed = unix.SetNonblock(int(fd), false) })
+		if err := errors.Join(err, failed); err != nil {
+			return err
+		}
+	}
+	return sendWith(b.command, append(binary.NativeEndian.AppendUint32(nil, uint32(len(payload))), payload...), inside)
+}
+
+// sendWith writes to a socket, with descriptors beside the first byte.
+func sendWith(socket *os.File, data []byte, files []*os.File) error {
+	fds := make([]int, 0, len(files))
+	for _, f := range files {
+		conn, err := f.SyscallConn()
+		if err != nil {
+			return err
+		}
+		if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
+			return err
+		}
+	}
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var rights []byte
-	if len(inside) > 0 {
-		var fds []int
-		for _, f := range inside {
-			// Not f.Fd: that would make the launcher's other end blocking.
-			conn, err := f.SyscallConn()
-			if err != nil {
-				return err
-			}
-			if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
-				return err
-			}
-		}
-		for _, fd := range fds {
-			// Programs expect blocking descriptors; the flag is the description's.
-			if err := unix.SetNonblock(fd, false); err != nil {
-				return err
-			}
-		}
+	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	length := binary.NativeEndian.AppendUint32(nil, uint32(len(payload)))
 	var failed error
+	var n int
 	err = raw.Write(func(fd uintptr) bool {
-		failed = unix.Sendmsg(int(fd), length, rights, nil, unix.MSG_NOSIGNAL)
+		n, failed = unix.SendmsgN(int(fd), data, rights, nil, unix.MSG_NOSIGNAL)
 		return !errors.Is(failed, unix.EAGAIN)
 	})
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	_, err = b.command.Write(payload)
+	if n < len(data) { // writing nothing would fail where the other end is done already
+		_, err = socket.Write(data[n:])
+	}
 	return err
 }
 

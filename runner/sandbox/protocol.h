@@ -28,19 +28,17 @@ enum {
 enum { BOX_GROUPS = 8 }; // cgroup descriptors at most
 
 // On the zygote's socket, launcher to zygote, with the box's descriptors: its ends
-// of the control and command sockets, the image, the folder for /usr if there is
-// one, runsc and the guest's init for a box of gVisor's, and those of its cgroup.
+// of the control and command sockets, and those of its cgroup.
 struct box_request {
 	uint32_t uid;    // init's on the host; the program's is the next
 	uint32_t shared; // or both have this one: there is no other
-	uint32_t usr;    // whether there is a folder for /usr
-	uint32_t gvisor; // whether there are runsc and the guest's init
 	uint32_t groups; // how many descriptors are of the cgroup
 	uint32_t unified; // version 2: the one is the group's folder; 1: each is a tasks file
 };
 
 // On the control socket, host to init, followed by the filters' instructions and the
-// bundle's config.json.
+// bundle's config.json. With it come mounts: the image, the folder for /usr if there is
+// one, and for a box of gVisor's runsc and the guest's init.
 struct box_config {
 	uint64_t scratch_bytes, scratch_inodes, file_bytes, open_files;
 	uint32_t filter_lengths[BOX_FILTERS]; // in instructions

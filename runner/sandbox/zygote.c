@@ -37,36 +37,22 @@
 
 #define ZYGOTE_ROOT "/tmp" // where its root is built; any folder that every host has
 
-enum { MOST_FDS = 6 + BOX_GROUPS };
+enum { BOX_SOCKETS = 2, MOST_FDS = BOX_SOCKETS + BOX_GROUPS };
 
 // become_box is the first that a clone does: it enters its cgroup and has its
 // descriptors where a box expects them.
 static void become_box(const struct box_request *q, const int *fds, int count, int devices) {
-	int control = fds[0], kept = count - (int)q->groups;
+	int control = fds[0];
 	signal(SIGCHLD, SIG_DFL); // it waits for its children
 	// With version 1 each process enters by its own hand: a zero in "tasks" moves the
 	// thread that writes, and that takes no lock of the whole system and waits for no
 	// RCU grace period, as a pid in "cgroup.procs" does (milliseconds; kernel/cgroup/
 	// cgroup.c, cgroup_procs_write_start).
 	if (!q->unified)
-		for (int i = kept; i < count; i++)
+		for (int i = BOX_SOCKETS; i < count; i++)
 			MUST(control, "enter the box's cgroup", write(fds[i], "0", 1));
-	// Away from the places where they belong, then to them.
-	int have[MOST_FDS], place[MOST_FDS], n = 0;
-	for (; n < 3; n++)
-		place[n] = CONTROL_FD + n;
-	if (q->usr)
-		place[n++] = USR_FD;
-	if (q->gvisor)
-		place[n++] = RUNSC_FD, place[n++] = GUEST_FD;
-	for (int i = 0; i < kept; i++)
-		MUST(control, "place descriptors", have[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CONTROL_FD + 2 * MOST_FDS));
-	control = have[0];
-	MUST(control, "place descriptors", have[n] = fcntl(devices, F_DUPFD_CLOEXEC, CONTROL_FD + 2 * MOST_FDS));
-	place[n++] = DEVICES_FD;
-	MUST(control, "close descriptors", syscall(SYS_close_range, CONTROL_FD, CONTROL_FD + 2 * MOST_FDS - 1, 0));
-	for (int i = 0; i < n; i++)
-		MUST(have[0], "place descriptors", dup3(have[i], place[i], O_CLOEXEC));
+	const int have[] = {control, fds[1], devices}, want[] = {CONTROL_FD, COMMAND_FD, DEVICES_FD};
+	place_descriptors(control, have, want, 3, O_CLOEXEC);
 	box_init();
 	_exit(113);
 }
@@ -116,7 +102,7 @@ static int receive(struct box_request *q, int fds[MOST_FDS]) {
 			count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 			memcpy(fds, CMSG_DATA(c), (size_t)count * sizeof(int));
 		}
-	if (n != sizeof *q || q->groups > BOX_GROUPS || count != 3 + (q->usr ? 1 : 0) + (q->gvisor ? 2 : 0) + (int)q->groups)
+	if (n != sizeof *q || q->groups > BOX_GROUPS || count != BOX_SOCKETS + (int)q->groups)
 		_exit(112); // the launcher is of the same executable: this is no request of its
 	return count;
 }
