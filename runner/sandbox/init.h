@@ -56,6 +56,9 @@ void send_ends(int master, int work);
 void set_capabilities(int fd, uint32_t mask);
 void drop_bounding_set(int fd);
 
+// confine leaves this process the few calls that an init makes.
+void confine(void);
+
 // guard is init of a box of gVisor's. It does not return.
 void guard(const char *bundle);
 
