@@ -18,6 +18,8 @@ const (
 	reportReady  = C.BOX_READY
 	reportFailed = C.BOX_FAILED
 	reportExited = C.BOX_EXITED
+	// reportRefused comes of gVisor's guests alone: elsewhere the host's cgroup counts.
+	reportRefused = C.BOX_REFUSED
 )
 
 // encodeConfig gives the bytes of a struct box_config. shared says that init and the

@@ -166,7 +166,8 @@ func (c *cgroup) memory() (int64, error) {
 	return max(0, used-active-inactive), errors.Join(err1, err2, err3)
 }
 
-// limit changes the limits of memory, to a lower one, and of the processor.
+// limit changes the limits of memory, to a lower one, and of the processor. With version 1
+// the peak begins anew.
 func (c *cgroup) limit(memory int64, cpus float64) error {
 	if c.h.unified {
 		quota, period := int64(cpus*cpuPeriod), uint64(cpuPeriod)
@@ -177,6 +178,9 @@ func (c *cgroup) limit(memory int64, cpus float64) error {
 	err := put(folder, "memory.limit_in_bytes", bytes) // first: it may not be above the other
 	if err == nil && c.h.limitsSwap() {
 		err = put(folder, "memory.memsw.limit_in_bytes", bytes)
+	}
+	if err == nil {
+		err = put(folder, "memory.max_usage_in_bytes", "0") // what it took until now is over
 	}
 	return errors.Join(err, put(filepath.Join(c.h.root, string(cgroup1.Cpu), c.group), "cpu.cfs_quota_us", strconv.FormatInt(int64(cpus*cpuPeriod), 10)))
 }

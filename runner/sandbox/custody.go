@@ -28,8 +28,7 @@ type custody struct {
 	mu     sync.Mutex // guards below
 	cgroup *cgroup    // nil once it is removed, and where boxes have none
 	last   Usage
-	base   Usage // of gVisor's, before there was a program
-	limit  int64 // of memory, beyond that
+	own    *own // of gVisor's, before there was a program
 }
 
 // make makes a box and returns once it has said, from inside, that it is ready.
@@ -241,8 +240,10 @@ func (c *custody) usage() (Usage, error) {
 	if err != nil {
 		return c.last, err
 	}
-	if c.launcher.gvisor != nil {
-		u = u.since(c.base, c.limit)
+	if c.own != nil {
+		if u, err = c.own.without(c.cgroup, u); err != nil {
+			return c.last, err
+		}
 	}
 	c.last = u
 	return u, nil

@@ -88,6 +88,7 @@ static void run_runsc(int guest_config, int relay, int log) {
 	for (int i = 0; i < MOST; i++)
 		MUST(CONTROL_FD, "place descriptors", dup3(away[i], want[i], 0));
 	char *args[] = {"runsc", "--root=" STATE, "--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=none",
+		"--in-sandbox-cgroup=v2", // for the guest's own: guest.c
 		"--overlay2=none", "--oci-seccomp=false",
 		// The gofer opens the image's files, not the sentry: that has then a user
 		// namespace of its own, no capability, and a filter without calls upon paths.

@@ -325,10 +325,6 @@ static void stub(int slave, void (*streams)(int stdio[3])) {
 	if (config.bundle_length == 0) { // gVisor has no such limits, nor what they are of
 		set_limit(RLIMIT_MSGQUEUE, 819200, "limit message queues"); // as Linux has it; a queue takes 80 KiB
 		set_limit(RLIMIT_RTPRIO, 0, "limit priority");
-	} else {
-		// The cgroup's count is of gVisor's threads. This process is not counted: it had
-		// another user when it was made.
-		set_limit(RLIMIT_NPROC, config.processes - 1, "limit processes");
 	}
 	if (config.own_limits) {
 		// Counted in the box's user namespace alone (since Linux 5.14), init where it has
@@ -493,13 +489,15 @@ int watch_children(void) {
 	return signals;
 }
 
-pid_t start_stub(int master, int slave, int signals, void (*streams)(int stdio[3])) {
+pid_t start_stub(int master, int slave, int signals, void (*begin)(void), void (*streams)(int stdio[3])) {
 	pid_t program = fork();
 	MUST(CONTROL_FD, "fork", program);
 	if (program == 0) {
 		close(CONTROL_FD);
 		close(signals);
 		close(master);
+		if (begin)
+			begin();
 		stub(slave, streams);
 	}
 	close(COMMAND_FD);
@@ -546,7 +544,7 @@ void box_init(void) {
 	open_terminal(&master, &slave);
 	int signals = watch_children();
 	drop_bounding_set(CONTROL_FD); // the program's as well
-	pid_t program = start_stub(master, slave, signals, NULL);
+	pid_t program = start_stub(master, slave, signals, NULL, NULL);
 	has_left_zygote(leaving, &failed);
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);

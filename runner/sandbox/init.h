@@ -42,9 +42,10 @@ void open_terminal(int *master, int *slave);
 // watch_children gives a descriptor that can be read when a child has ended.
 int watch_children(void);
 
-// start_stub starts the process that becomes the program. It has nothing of init's. Where
-// streams is not NULL it exchanges the host's descriptors for the program's.
-pid_t start_stub(int master, int slave, int signals, void (*streams)(int stdio[3]));
+// start_stub starts the process that becomes the program. It has nothing of init's. It
+// calls what is not NULL: begin at once, with init's privileges still, and streams to
+// exchange the host's descriptors for the program's.
+pid_t start_stub(int master, int slave, int signals, void (*begin)(void), void (*streams)(int stdio[3]));
 
 // deliver does what the host asked for.
 void deliver(pid_t program, int master, const struct box_signal *s);

@@ -54,13 +54,13 @@ struct box_config {
 	char hostname[64];
 };
 
-enum { BOX_READY = 1, BOX_FAILED = 2, BOX_EXITED = 3 };
+enum { BOX_READY = 1, BOX_FAILED = 2, BOX_EXITED = 3, BOX_REFUSED = 4 };
 
 // Box to host: from init on the control socket, from the stub on the command
 // socket.
 struct box_report {
 	uint32_t kind;
-	int32_t value; // errno of a failure, wait status of the exit
+	int32_t value; // errno of a failure, wait status of the exit, how many forks were refused
 	char step[56]; // that failed
 };
 
