@@ -199,9 +199,24 @@ static void take_over(void) {
 	handover[1] = -1;
 }
 
-// How much of what a program has printed is waited for when it has ended: what can be in
-// its pipes or its terminal then. What its children print is no reason to wait.
-enum { LAST_STEPS = 16 };
+// flush carries what a program has printed to the host, which may take the box away as
+// soon as it is told of the end: it waits for the host to read. What can be in a pipe or
+// a terminal then is read in LAST_READS; what the program's children print is no reason
+// to wait.
+enum { LAST_READS = 16 };
+
+static void flush(struct channel *c, int master) {
+	for (int reads = 0; c->open;) {
+		int empty = c->held == 0;
+		if (empty && reads++ == LAST_READS)
+			return;
+		struct pollfd room = {.fd = c->to, .events = POLLOUT};
+		if (!empty && poll(&room, 1, -1) < 0 && errno != EINTR)
+			return;
+		if (!step(c, master) && empty)
+			return;
+	}
+}
 
 static void supervise_guest(pid_t program, int master, int signals, int refused) {
 	static struct channel terminal[2];
@@ -230,9 +245,11 @@ static void supervise_guest(pid_t program, int master, int signals, int refused)
 			int status;
 			for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
 				if (pid == program) {
-					for (int i = 1; i < CHANNELS; i++)
-						for (int n = 0; n < LAST_STEPS && step(all[i], master); n++)
-							;
+					if (handover[1] >= 0)
+						take_over(); // it may have been so quick
+					flush(&terminal[1], master);
+					flush(&streams[OUT], master);
+					flush(&streams[ERR], master);
 					tell_refused(refused);
 					struct box_report r = {.kind = BOX_EXITED, .value = status};
 					(void)!write(CONTROL_FD, &r, sizeof r);
