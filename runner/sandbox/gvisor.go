@@ -31,7 +31,7 @@ const (
 	guestName = "corun-guest"
 	// What gVisor itself may have in memory beyond what it has when a box is ready, by
 	// which the box's limit is set then: its heap grows with what the program does.
-	gvisorGrowth = 16 << 20
+	gvisorGrowth = 12 << 20
 	// gvisorBoot is for the time until then. It takes about 60 MiB.
 	gvisorBoot = 256 << 20
 	// What gVisor needs on the host: runsc's own threads, and for each of the program's
