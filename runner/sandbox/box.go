@@ -29,6 +29,7 @@ type Box struct {
 	started bool
 	process *Process // once it runs
 	exit    *Exit    // of the program
+	refused int      // forks, where a guest has said so
 	gone    error    // from Destroy
 }
 
@@ -135,6 +136,11 @@ func (b *Box) watchControl() {
 			return
 		}
 		r := decodeReport(buf)
+		if r.kind == reportRefused {
+			b.mu.Lock()
+			b.refused = r.value
+			b.mu.Unlock()
+		}
 		if r.kind != reportExited {
 			continue
 		}
@@ -158,6 +164,9 @@ func (b *Box) Usage() (Usage, error) {
 	if err != nil {
 		return u, fmt.Errorf("read usage of %s: %w", b.id, err)
 	}
+	b.mu.Lock()
+	u.ForksRefused += b.refused
+	b.mu.Unlock()
 	return u, nil
 }
 

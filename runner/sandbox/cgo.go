@@ -18,6 +18,8 @@ const (
 	reportReady  = C.BOX_READY
 	reportFailed = C.BOX_FAILED
 	reportExited = C.BOX_EXITED
+	// reportRefused comes of gVisor's guests alone: elsewhere the host's cgroup counts.
+	reportRefused = C.BOX_REFUSED
 )
 
 // encodeConfig gives the bytes of a struct box_config. shared says that init and the
@@ -49,10 +51,13 @@ func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool, bundle 
 }
 
 // encodeRequest gives the bytes of a struct box_request.
-func encodeRequest(uid int, shared, unified bool, groups int) []byte {
+func encodeRequest(uid int, shared, gvisor, unified bool, groups int) []byte {
 	q := C.struct_box_request{uid: C.uint32_t(uid), groups: C.uint32_t(groups)}
 	if shared {
 		q.shared = 1
+	}
+	if gvisor {
+		q.gvisor = 1
 	}
 	if unified {
 		q.unified = 1

@@ -168,13 +168,27 @@ func (h hierarchy) subsystems() ([]cgroup1.Subsystem, error) {
 	}, nil
 }
 
-// memory is what the group has of it now, in bytes.
+// memory is what the group has of it now and cannot be without, in bytes. Not the cache
+// of files, of which the kernel takes back what it needs: runsc's own executable is
+// charged to the box that reads it first.
 func (c *cgroup) memory() (int64, error) {
-	name := "memory.usage_in_bytes"
+	folder, name := c.h.memoryFolder(c.group), "memory.usage_in_bytes"
 	if c.h.unified {
 		name = "memory.current"
 	}
-	return readNumber(filepath.Join(c.h.memoryFolder(c.group), name))
+	stat := filepath.Join(folder, "memory.stat")
+	active, err1 := readKey(stat, "active_file")
+	inactive, err2 := readKey(stat, "inactive_file")
+	used, err3 := readNumber(filepath.Join(folder, name))
+	return max(0, used-active-inactive), errors.Join(err1, err2, err3)
+}
+
+// forgetPeak has the peak of memory begin anew, which is only to be had with version 1.
+func (c *cgroup) forgetPeak() error {
+	if c.h.unified {
+		return nil
+	}
+	return put(c.h.memoryFolder(c.group), "memory.max_usage_in_bytes", "0")
 }
 
 // usage reads the kernel's accounting. It is not safe for concurrent use.

@@ -29,8 +29,7 @@ type custody struct {
 	mu     sync.Mutex // guards below
 	cgroup *cgroup    // nil once it is removed, and where boxes have none
 	last   Usage
-	base   Usage // of gVisor's, before there was a program
-	limit  int64 // of memory, beyond that
+	own    *own // of gVisor's, before there was a program
 }
 
 // make makes a box and returns once it has said, from inside, that it is ready.
@@ -253,7 +252,7 @@ func (c *custody) start() (e ends, err error) {
 	}
 	defer closeAll(groups)
 	inside := []*os.File{controlInside, commandInside}
-	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), c.launcher.h.unified, inside, groups); err != nil {
+	if c.init, err = c.launcher.zygote.clone(c.uid, c.launcher.ids.shared(), c.launcher.gvisor != nil, c.launcher.h.unified, inside, groups); err != nil {
 		return e, fmt.Errorf("start the box's init: %w", err)
 	}
 	c.processes.Add(1)
@@ -352,8 +351,10 @@ func (c *custody) usage() (Usage, error) {
 	if err != nil {
 		return c.last, err
 	}
-	if c.launcher.gvisor != nil {
-		u = u.since(c.base, c.limit)
+	if c.own != nil {
+		if u, err = c.own.without(c.cgroup, u); err != nil {
+			return c.last, err
+		}
 	}
 	c.last = u
 	return u, nil

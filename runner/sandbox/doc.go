@@ -58,6 +58,20 @@
 // then never is the box's uid 0 but keeps the capabilities that the clone gave it until
 // it drops them. Where there is no cgroup, the stub sets rlimits instead.
 //
+// With gVisor (Config.Isolation) there is a kernel more:
+//
+//	zygote
+//	   └─ init  (gvisor.c) as above, but that it runs runsc, with a bundle that is in the
+//	      │     box, and then waits for the end of the sentry or the host.
+//	      ├─ gofer   opens the image's files for the sentry
+//	      └─ sentry  is the box's second uid, in a user namespace of its own. Upon it:
+//	         └─ guest's init  (guest.c) to the program and the host what init is above
+//	            └─ stub  the same
+//
+// The guest's init and the stub have the control and the command socket, which runsc passes
+// through, and a stream for the terminal. What a guest says is about its own run alone: how
+// it ended, and how many forks were refused.
+//
 // Everything a box has on the host is in its processes and its cgroup. Both carry
 // the launcher's name, so that what a crashed process left behind is found and
 // removed when the next one opens (see Open). A box that cannot be taken away is kept

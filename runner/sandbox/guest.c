@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +29,46 @@
 #include "init.h"
 
 void guard(const char *bundle) { (void)bundle; } // the other side's
+
+// limit_processes makes a cgroup for the program, in the guest: the host's count is of
+// gVisor's threads. It gives the file by which a process enters, and the one that tells
+// how many forks were refused. RLIMIT_NPROC would limit, too, but tells nothing.
+static int limit_processes(int *refused) {
+	char most[16];
+	snprintf(most, sizeof most, "%u", config.processes);
+	MUST(CONTROL_FD, "mount cgroups", mount("none", "/tmp", "cgroup2", 0, NULL));
+	MUST(CONTROL_FD, "make a cgroup", mkdir("/tmp/box", 0755));
+	int max = open("/tmp/box/pids.max", O_WRONLY | O_CLOEXEC);
+	MUST(CONTROL_FD, "limit processes", max);
+	MUST(CONTROL_FD, "limit processes", write(max, most, strlen(most)));
+	close(max);
+	int procs = open("/tmp/box/cgroup.procs", O_WRONLY | O_CLOEXEC);
+	MUST(CONTROL_FD, "open the cgroup", procs);
+	*refused = open("/tmp/box/pids.events", O_RDONLY | O_CLOEXEC);
+	MUST(CONTROL_FD, "watch the cgroup", *refused);
+	MUST(CONTROL_FD, "unmount cgroups", umount2("/tmp", MNT_DETACH));
+	return procs;
+}
+
+static int group; // the file by which the cgroup is entered
+
+// enter moves this process into the cgroup, and then it sees no other.
+static void enter(void) {
+	MUST(COMMAND_FD, "enter the cgroup", write(group, "0", 1));
+	MUST(COMMAND_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
+}
+
+// tell_refused tells the host, once, that there were processes or threads too many.
+static void tell_refused(int refused) {
+	static int told;
+	char text[64] = {0};
+	unsigned n = 0;
+	if (pread(refused, text, sizeof text - 1, 0) < 0 || told || sscanf(text, "max %u", &n) != 1 || n == 0)
+		return;
+	told = 1;
+	struct box_report r = {.kind = BOX_REFUSED, .value = (int32_t)n};
+	(void)!write(CONTROL_FD, &r, sizeof r);
+}
 
 static void make_devices(void) {
 	static const struct {
@@ -158,37 +199,58 @@ static void take_over(void) {
 	handover[1] = -1;
 }
 
-// How much of what a program has printed is waited for when it has ended: what can be in
-// its pipes or its terminal then. What its children print is no reason to wait.
-enum { LAST_STEPS = 16 };
+// flush carries what a program has printed to the host, which may take the box away as
+// soon as it is told of the end: it waits for the host to read. What can be in a pipe or
+// a terminal then is read in LAST_READS; what the program's children print is no reason
+// to wait.
+enum { LAST_READS = 16 };
 
-static void supervise_guest(pid_t program, int master, int signals) {
+static void flush(struct channel *c, int master) {
+	for (int reads = 0; c->open;) {
+		int empty = c->held == 0;
+		if (empty && reads++ == LAST_READS)
+			return;
+		struct pollfd room = {.fd = c->to, .events = POLLOUT};
+		if (!empty && poll(&room, 1, -1) < 0 && errno != EINTR)
+			return;
+		if (!step(c, master) && empty)
+			return;
+	}
+}
+
+static void supervise_guest(pid_t program, int master, int signals, int refused) {
 	static struct channel terminal[2];
 	struct channel *all[] = {&terminal[0], &terminal[1], &streams[IN], &streams[OUT], &streams[ERR]};
 	enum { CHANNELS = sizeof all / sizeof *all };
 	connect_channel(&terminal[0], RELAY_FD, master);
 	connect_channel(&terminal[1], master, RELAY_FD);
 	for (;;) {
-		struct pollfd fds[3 + CHANNELS] = {{.fd = CONTROL_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}, {.fd = handover[1], .events = POLLIN}};
+		struct pollfd fds[4 + CHANNELS] = {{.fd = CONTROL_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}, {.fd = handover[1], .events = POLLIN}};
+		fds[3] = (struct pollfd){.fd = refused, .events = POLLPRI}; // until it is read
 		for (int i = 0; i < CHANNELS; i++) {
-			fds[3 + i].fd = !all[i]->open ? -1 : all[i]->held ? all[i]->to : all[i]->from;
-			fds[3 + i].events = all[i]->held ? POLLOUT : POLLIN;
+			fds[4 + i].fd = !all[i]->open ? -1 : all[i]->held ? all[i]->to : all[i]->from;
+			fds[4 + i].events = all[i]->held ? POLLOUT : POLLIN;
 		}
-		if (poll(fds, 3 + CHANNELS, -1) < 0 && errno != EINTR)
+		if (poll(fds, 4 + CHANNELS, -1) < 0 && errno != EINTR)
 			_exit(112);
 		if (handover[1] >= 0)
 			take_over();
 		for (int i = 0; i < CHANNELS; i++)
 			step(all[i], master);
+		if (fds[3].revents)
+			tell_refused(refused);
 		if (fds[1].revents) {
 			struct signalfd_siginfo drop;
 			(void)!read(signals, &drop, sizeof drop);
 			int status;
 			for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
 				if (pid == program) {
-					for (int i = 1; i < CHANNELS; i++)
-						for (int n = 0; n < LAST_STEPS && step(all[i], master); n++)
-							;
+					if (handover[1] >= 0)
+						take_over(); // it may have been so quick
+					flush(&terminal[1], master);
+					flush(&streams[OUT], master);
+					flush(&streams[ERR], master);
+					tell_refused(refused);
 					struct box_report r = {.kind = BOX_EXITED, .value = status};
 					(void)!write(CONTROL_FD, &r, sizeof r);
 					program = 0;
@@ -214,19 +276,22 @@ int main(void) {
 	close(GUEST_CONFIG_FD);
 	MUST(CONTROL_FD, "unmount /sys", umount2("/sys", MNT_DETACH)); // runsc's own idea
 	int master, slave;
+	int refused;
+	group = limit_processes(&refused);
 	make_devices();
 	mount_scratch();
 	open_terminal(&master, &slave);
 	int signals = watch_children();
 	drop_bounding_set(CONTROL_FD);
 	make_streams();
-	pid_t program = start_stub(master, slave, signals, NULL, hand_over);
+	pid_t program = start_stub(&(struct start){master, slave, signals, NULL, enter, hand_over});
 	for (int i = 0; i < STREAMS; i++)
 		close(inside[i]);
 	close(handover[0]);
+	close(group);
 	signal(SIGPIPE, SIG_IGN);
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
-	supervise_guest(program, master, signals);
+	supervise_guest(program, master, signals, refused);
 }
 
 #else

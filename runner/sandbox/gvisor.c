@@ -23,6 +23,7 @@
 #define BUNDLE "/run/bundle"
 #define GUEST "/run/guest"
 #define RUNSC "/run/runsc"
+#define SENTRY_PID STATE "/pid" // where runsc writes the sentry's
 
 static void write_all(int fd, const void *data, size_t n, const char *step) {
 	for (const char *at = data; n > 0;) {
@@ -83,11 +84,32 @@ static void run_runsc(int guest_config, int relay, int log) {
 	const int want[MOST] = {0, 1, 2, CONTROL_FD, COMMAND_FD, GUEST_CONFIG_FD, RELAY_FD};
 	place_descriptors(CONTROL_FD, have, want, MOST, 0);
 	char *args[] = {"runsc", "--root=" STATE, "--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=none",
-		"--overlay2=none", "--oci-seccomp=false", "run", "--bundle=" BUNDLE, "--pass-fd=3:3", "--pass-fd=4:4",
+		"--in-sandbox-cgroup=v2", // for the guest's own: guest.c
+		"--overlay2=none", "--oci-seccomp=false",
+		// The gofer opens the image's files, not the sentry: that has then a user
+		// namespace of its own, no capability, and a filter without calls upon paths.
+		"--directfs=false",
+		"--gofer-network-namespace=host", // the box's, in which there is nothing
+		"--host-settings=ignore", "--app-huge-pages=false", // so that memory is what is used
+		"run", "--detach", "--pid-file=" SENTRY_PID, "--bundle=" BUNDLE, "--pass-fd=3:3", "--pass-fd=4:4",
 		"--pass-fd=5:5", "--pass-fd=6:6", "box", NULL};
 	char *env[] = {"PATH=/usr/bin:/bin", "TMPDIR=/tmp", NULL};
 	execve(RUNSC, args, env);
 	report(CONTROL_FD, "execute runsc");
+}
+
+// await_sentry waits until runsc has started the sentry and the gofer, and ended: it has
+// all capabilities in the box's user namespace. It gives the sentry's pid.
+static pid_t await_sentry(pid_t runsc) {
+	int status;
+	if (waitpid(runsc, &status, 0) != runsc || status != 0)
+		_exit(111); // its log says why
+	char text[32] = {0};
+	int fd = open(SENTRY_PID, O_RDONLY | O_CLOEXEC);
+	MUST(CONTROL_FD, "find the sentry", fd);
+	MUST(CONTROL_FD, "find the sentry", read(fd, text, sizeof text - 1));
+	close(fd);
+	return (pid_t)atoi(text);
 }
 
 void guard(const char *bundle) {
@@ -105,9 +127,12 @@ void guard(const char *bundle) {
 	close(relay[1]);
 	send_ends(relay[0], log);
 	close(relay[0]);
+	pid_t sentry = await_sentry(runsc);
+	drop_bounding_set(CONTROL_FD);
 	set_capabilities(CONTROL_FD, 0);
+	confine();
 	// The guest's init answers on the control socket from now on. This process only
-	// ends with runsc, or when the host has gone, and everything in the box with it.
+	// ends with the sentry, or when the host has gone, and everything in the box with it.
 	for (;;) {
 		struct pollfd fds[2] = {{.fd = CONTROL_FD}, {.fd = signals, .events = POLLIN}};
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
@@ -119,7 +144,7 @@ void guard(const char *bundle) {
 		char drop[128];
 		(void)!read(signals, drop, sizeof drop);
 		for (pid_t pid; (pid = waitpid(-1, NULL, WNOHANG)) > 0;)
-			if (pid == runsc)
+			if (pid == sentry)
 				_exit(0);
 	}
 }

@@ -31,7 +31,7 @@ const (
 	guestName = "corun-guest"
 	// What gVisor itself may have in memory beyond what it has when a box is ready, by
 	// which the box's limit is set then: its heap grows with what the program does.
-	gvisorGrowth = 16 << 20
+	gvisorGrowth = 12 << 20
 	// gvisorBoot is for the time until then. It takes about 60 MiB.
 	gvisorBoot = 256 << 20
 	// What gVisor needs on the host: runsc's own threads, and for each of the program's
@@ -126,25 +126,43 @@ func (c *custody) settle(limits Limits) error {
 	}
 	final := c.launcher.gvisor.limits(limits)
 	final.MemoryBytes, final.CPUs = used+limits.MemoryBytes+gvisorGrowth, limits.CPUs
-	if err := c.cgroup.limit(final); err != nil {
+	if err := errors.Join(c.cgroup.limit(final), c.cgroup.forgetPeak()); err != nil {
 		return err
 	}
-	base, err := c.cgroup.usage()
+	u, err := c.cgroup.usage()
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.base, c.limit = base, limits.MemoryBytes
+	c.own = &own{cpu: u.CPU, memory: used, peak: u.MemoryPeak, limit: limits.MemoryBytes}
 	return nil
 }
 
-// since is what has been used beyond a base. What gVisor has grown by is not told apart
-// from what the program has, which cannot have more than its limit.
-func (u Usage) since(base Usage, limit int64) Usage {
-	u.CPU = max(0, u.CPU-base.CPU)
-	u.MemoryPeak = min(max(0, u.MemoryPeak-base.MemoryPeak), limit)
-	return u
+// own is what gVisor has used for itself, before there was a program.
+type own struct {
+	cpu    time.Duration
+	memory int64 // when the box was ready
+	peak   int64 // until then, while runsc was there
+	limit  int64 // of the program's memory
+}
+
+// without takes from a usage what is not the program's. A peak from before the program
+// says nothing: then it is the most that was there when somebody looked. What gVisor has
+// grown by is not told apart from what the program has, which cannot have more than its
+// limit.
+func (o *own) without(c *cgroup, u Usage) (Usage, error) {
+	if u.MemoryPeak <= o.peak {
+		now, err := c.memory()
+		if err != nil {
+			return u, err
+		}
+		c.highest = max(c.highest, now)
+		u.MemoryPeak = c.highest
+	}
+	u.MemoryPeak = min(max(0, u.MemoryPeak-o.memory), o.limit)
+	u.CPU = max(0, u.CPU-o.cpu)
+	return u, nil
 }
 
 // explain adds what the guest's init and runsc said to why a box of gVisor's could not be

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,34 @@ os._exit(7)`)
 			"/proc/self/fd/0 True\n/proc/self/fd/1 True\n/proc/self/fd/2 True\n" + strings.Repeat("x", 300_000) + "\n"
 		if release, rest, _ := strings.Cut(r.stdout, "-gvisor 100"); !strings.HasPrefix(release, "4.") || "0 100"+rest != want || r.exit.Code != 7 {
 			t.Errorf("%.400q %q %+v %v", r.stdout, r.stderr, r.exit, r.err)
+		}
+	})
+	t.Run("beneath", func(t *testing.T) {
+		// What a program that broke out of gVisor would be has less than a box's init.
+		box := build(t, spec())
+		pids, err := setup.launcher.h.processes(setup.launcher.cfg.Name + "/" + box.id)
+		if err != nil || len(pids) < 3 {
+			t.Fatal(pids, err)
+		}
+		sentries := 0
+		for _, pid := range pids {
+			status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+			if err != nil {
+				continue // it has ended
+			}
+			uid := realUID(status)
+			if uid != box.uid && uid != box.uid+1 || !bytes.Contains(status, []byte("\nSeccomp:\t2\n")) {
+				t.Errorf("a process has another uid, or no filter: %s", status)
+			}
+			if uid == box.uid+1 {
+				sentries++
+				if !bytes.Contains(status, []byte("\nCapEff:\t0000000000000000\n")) {
+					t.Errorf("the sentry has capabilities: %s", status)
+				}
+			}
+		}
+		if sentries == 0 {
+			t.Error("the sentry has not the box's second uid")
 		}
 	})
 	t.Run("idle", func(t *testing.T) {

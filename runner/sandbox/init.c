@@ -194,7 +194,7 @@ static void load_filters(int fd) {
 }
 
 // confine leaves init the calls of supervise; any other kills it, and the box with it.
-static void confine(void) {
+void confine(void) {
 #define ALLOW(call) \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 	struct sock_filter code[] = {
@@ -325,10 +325,6 @@ static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	if (config.bundle_length == 0) { // gVisor has no such limits, nor what they are of
 		set_limit(RLIMIT_MSGQUEUE, 819200, "limit message queues"); // as Linux has it; a queue takes 80 KiB
 		set_limit(RLIMIT_RTPRIO, 0, "limit priority");
-	} else {
-		// The cgroup's count is of gVisor's threads. This process is not counted: it had
-		// another user when it was made.
-		set_limit(RLIMIT_NPROC, config.processes - 1, "limit processes");
 	}
 	if (config.own_limits) {
 		// Counted in the box's user namespace alone (since Linux 5.14), init where it has
@@ -547,21 +543,23 @@ int watch_children(void) {
 	return signals;
 }
 
-pid_t start_stub(int master, int slave, int signals, int gate[2], void (*streams)(int stdio[3])) {
+pid_t start_stub(const struct start *how) {
 	pid_t program = fork();
 	MUST(CONTROL_FD, "fork", program);
 	if (program == 0) {
 		close(CONTROL_FD);
-		close(signals);
-		close(master);
-		if (gate)
-			close(gate[1]);
-		stub(slave, gate ? gate[0] : -1, streams);
+		close(how->signals);
+		close(how->master);
+		if (how->begin)
+			how->begin();
+		if (how->gate)
+			close(how->gate[1]);
+		stub(how->slave, how->gate ? how->gate[0] : -1, how->streams);
 	}
 	close(COMMAND_FD);
-	close(slave);
-	if (gate)
-		close(gate[0]);
+	close(how->slave);
+	if (how->gate)
+		close(how->gate[0]);
 	return program;
 }
 
@@ -608,7 +606,7 @@ void box_init(void) {
 	int signals = watch_children();
 	drop_bounding_set(CONTROL_FD); // the program's as well
 	MUST(CONTROL_FD, "make a pipe", pipe2(gate, O_CLOEXEC));
-	pid_t program = start_stub(master, slave, signals, gate, NULL);
+	pid_t program = start_stub(&(struct start){master, slave, signals, gate, NULL, NULL});
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
 	int work = open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -46,10 +46,16 @@ void open_terminal(int *master, int *slave);
 // watch_children gives a descriptor that can be read when a child has ended.
 int watch_children(void);
 
-// start_stub starts the process that becomes the program. It has nothing of init's. Where
-// gate is not NULL it does not before the pipe's writing end, init's, is closed. Where
-// streams is not NULL it exchanges the host's descriptors for the program's.
-pid_t start_stub(int master, int slave, int signals, int gate[2], void (*streams)(int stdio[3]));
+// How start_stub starts the process that becomes the program.
+struct start {
+	int master, slave, signals; // init's, of which it keeps the second
+	int *gate;                  // a pipe whose end it waits for before it takes the command
+	void (*begin)(void);        // called at once, with init's privileges still
+	void (*streams)(int stdio[3]); // exchanges the host's descriptors for the program's
+};
+
+// start_stub starts it. It has nothing of init's; what is NULL is left out.
+pid_t start_stub(const struct start *how);
 
 // deliver does what the host asked for.
 void deliver(pid_t program, int master, const struct box_signal *s);
@@ -60,6 +66,9 @@ void send_ends(int master, int work);
 
 void set_capabilities(int fd, uint32_t mask);
 void drop_bounding_set(int fd);
+
+// confine leaves this process the few calls that an init makes.
+void confine(void);
 
 // guard is init of a box of gVisor's. It does not return.
 void guard(const char *bundle);

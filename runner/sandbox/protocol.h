@@ -32,6 +32,7 @@ enum { BOX_GROUPS = 8 }; // cgroup descriptors at most
 struct box_request {
 	uint32_t uid;    // init's on the host; the program's is the next
 	uint32_t shared; // or both have this one: there is no other
+	uint32_t gvisor; // whether it will be one of gVisor's
 	uint32_t groups; // how many descriptors are of the cgroup
 	uint32_t unified; // version 2: the one is the group's folder; 1: each is a tasks file
 };
@@ -52,13 +53,13 @@ struct box_config {
 	char hostname[64];
 };
 
-enum { BOX_READY = 1, BOX_FAILED = 2, BOX_EXITED = 3 };
+enum { BOX_READY = 1, BOX_FAILED = 2, BOX_EXITED = 3, BOX_REFUSED = 4 };
 
 // Box to host: from init on the control socket, from the stub on the command
 // socket.
 struct box_report {
 	uint32_t kind;
-	int32_t value; // errno of a failure, wait status of the exit
+	int32_t value; // errno of a failure, wait status of the exit, how many forks were refused
 	char step[56]; // that failed
 };
 

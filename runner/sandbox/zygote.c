@@ -74,7 +74,9 @@ static int put(pid_t pid, const char *file, const char *text) {
 // the box's root by its uid: it has what the clone gave it, and changes to no other.
 static int map(pid_t pid, const struct box_request *q) {
 	char ids[96];
-	if (q->shared)
+	if (q->gvisor) // the sentry is nobody: gvisor.c
+		snprintf(ids, sizeof ids, "0 %u 1\n65534 %u 1\n", q->uid, q->uid + 1);
+	else if (q->shared)
 		snprintf(ids, sizeof ids, "%d %u 1\n", BOX_UID, q->uid);
 	else
 		snprintf(ids, sizeof ids, "0 %u 1\n%d %u 1\n", q->uid, BOX_UID, q->uid + 1);

@@ -21,10 +21,10 @@ type zygote struct {
 
 // clone gives a pidfd of a new box's first process. It is in the box's cgroup, has
 // its uids, and waits for its configuration on the control socket.
-func (z *zygote) clone(uid int, shared, unified bool, inside, groups []*os.File) (*os.File, error) {
+func (z *zygote) clone(uid int, shared, gvisor, unified bool, inside, groups []*os.File) (*os.File, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	request := encodeRequest(uid, shared, unified, len(groups))
+	request := encodeRequest(uid, shared, gvisor, unified, len(groups))
 	files := append(inside[:len(inside):len(inside)], groups...)
 	for first := z.process != nil; ; first = false {
 		if z.process == nil {
