@@ -27,8 +27,8 @@
 //
 // What travels where:
 //
-//	control socket  host to init: the configuration and the seccomp filters, sent
-//	                once the process has its uids; then signals. Init to host: the
+//	control socket  host to init: the configuration, the seccomp filters and the box's
+//	                mounts, when it is known what the box is to be; then signals. Init to host: the
 //	                terminal's master and a descriptor of /work, a step that
 //	                failed, the program's wait status. When the host's end closes, init ends
 //	                and with it, by the kernel's hand, everything in the box.
@@ -39,8 +39,8 @@
 //	                the launcher, so that the box needs no way through the host's
 //	                folders.
 //
-//	zygote's socket what a box is made with: its uid, its ends of the two sockets, the
-//	                image, its cgroup's tasks files (version 1, in which it
+//	zygote's socket what a box is made with: its uid, its ends of the two sockets, its
+//	                cgroup's tasks files (version 1, in which it
 //	                writes itself) or folder (version 2, into which it is cloned).
 //	                Back: a pidfd, by which the launcher waits and kills.
 //
