@@ -17,7 +17,8 @@ type custody struct {
 	// Static once it is made.
 	launcher *Launcher
 	id       string
-	limits   Limits   // of the cgroup when it was made; none: it had none
+	paths    []string // of its mounts
+	limits   Limits   // of the cgroup when it was made, then of the box; none: it has none
 	uid      int      // init's on the host; the program's is the next
 	init     *os.File // pidfd of the first process; nil before there is one
 	work     *os.File // the program's folder
@@ -45,16 +46,12 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	if err != nil {
 		return nil, e, err
 	}
-	mounts, err := l.mountsFor(spec)
+	lap := l.laps()
+	c, e, mounts, err := l.takeBlank(ctx, l.pathsFor(spec))
 	if err != nil {
 		return nil, e, err
 	}
 	defer closeAll(mounts)
-	lap := l.laps()
-	c, e, err := l.takeBlank(ctx)
-	if err != nil {
-		return nil, e, err
-	}
 	defer func() {
 		if err != nil {
 			c.discard(ctx, &err)
@@ -66,6 +63,7 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 		if err := c.cgroup.limit(limits); err != nil {
 			return nil, e, err
 		}
+		c.limits = limits
 	}
 	lap("limits")
 	// Should ctx end, or a step hang, the reads below end with the sockets.
@@ -98,25 +96,26 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 		c.processes.Add(1)
 		go c.watchMemory(c.cgroup) // ends with the cgroup's removal
 	}
-	l.prepareBlank(l.gvisor.limits(spec.Limits))
 	return c, e, nil
 }
 
-// mountsFor gives the mounts of which a box's root is made, for the caller to close.
-func (l *Launcher) mountsFor(spec Spec) (all []*os.File, err error) {
-	defer func() {
-		if err != nil {
-			closeAll(all)
-		}
-	}()
+// pathsFor is of what a box is made: the image, the folder for its /usr, and what gVisor
+// takes.
+func (l *Launcher) pathsFor(spec Spec) []string {
 	paths := []string{spec.Rootfs}
 	if spec.Usr != "" {
 		paths = append(paths, spec.Usr)
 	}
-	for _, path := range append(paths, l.gvisor.executables()...) {
+	return append(paths, l.gvisor.executables()...)
+}
+
+// mountsOf gives mounts of paths, for the caller to close.
+func mountsOf(paths []string) (all []*os.File, err error) {
+	for _, path := range paths {
 		f, err := cloneImage(path)
 		if err != nil {
-			return all, err
+			closeAll(all)
+			return nil, err
 		}
 		all = append(all, f)
 	}
@@ -124,37 +123,56 @@ func (l *Launcher) mountsFor(spec Spec) (all []*os.File, err error) {
 }
 
 // blank is a box that has its first process and its cgroup, and waits to be told what it
-// is to be. It is most of what a box costs that does not depend on that.
+// is to be. It is most of what a box costs that does not depend on that, with limits and
+// mounts as the box before had them.
 type blank struct {
 	custody *custody
 	ends    ends
+	mounts  []*os.File // of the custody's paths
 }
 
-// takeBlank gives the blank that is there, or makes one.
-func (l *Launcher) takeBlank(ctx context.Context) (*custody, ends, error) {
+// takeBlank gives the blank that is there, or makes one, with mounts of the paths.
+func (l *Launcher) takeBlank(ctx context.Context, paths []string) (_ *custody, e ends, mounts []*os.File, err error) {
 	l.mu.Lock()
-	spare := l.spare
+	b := l.spare
 	l.spare = nil
 	l.mu.Unlock()
-	if spare != nil {
+	if b != nil {
 		select {
-		case <-spare.custody.gone: // it was killed meanwhile
-			var err error
-			spare.custody.discard(ctx, &err)
-			spare.ends.close()
-			if err != nil {
-				l.cfg.Log.Error("take away a box that nobody had", "box", spare.custody.id, "error", err)
+		case <-b.custody.gone: // it was killed meanwhile
+			if err := b.drop(ctx); err != nil {
+				l.cfg.Log.Error("take away a box that nobody had", "box", b.custody.id, "error", err)
 			}
+			b = nil
 		default:
-			return spare.custody, spare.ends, nil
 		}
 	}
-	return l.makeBlank(ctx, Limits{})
+	if b == nil {
+		if b, err = l.makeBlank(ctx, Limits{}, nil); err != nil {
+			return nil, e, nil, err
+		}
+	}
+	if !slices.Equal(b.custody.paths, paths) {
+		closeAll(b.mounts)
+		if b.mounts, err = mountsOf(paths); err != nil {
+			return nil, e, nil, errors.Join(err, b.drop(ctx))
+		}
+		b.custody.paths = paths
+	}
+	return b.custody, b.ends, b.mounts, nil
 }
 
-// prepareBlank makes a blank for the next box, unless there is one, with the limits that
-// it is likely to have.
-func (l *Launcher) prepareBlank(limits Limits) {
+// drop takes the blank away, even when ctx has ended.
+func (b *blank) drop(ctx context.Context) (err error) {
+	b.custody.discard(ctx, &err)
+	b.ends.close()
+	closeAll(b.mounts)
+	return err
+}
+
+// prepareBlank makes a blank for the next box, unless there is one, with the limits and
+// of the paths that it is likely to have.
+func (l *Launcher) prepareBlank(limits Limits, paths []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.spare != nil || l.preparing {
@@ -164,64 +182,65 @@ func (l *Launcher) prepareBlank(limits Limits) {
 	l.menders.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), buildWithin)
 		defer cancel()
-		c, e, err := l.makeBlank(ctx, limits)
+		b, err := l.makeBlank(ctx, limits, paths)
 		l.mu.Lock()
 		l.preparing = false
-		if err == nil && !l.closed {
-			l.spare = &blank{c, e}
+		unwanted := err == nil && l.closed
+		if err == nil && !unwanted {
+			l.spare = b
 		}
-		closed := l.closed
 		l.mu.Unlock()
-		switch {
-		case err != nil:
+		if unwanted {
+			err = b.drop(ctx)
+		}
+		if err != nil {
 			// Whoever wants the next box is told why it cannot be made.
 			l.cfg.Log.Debug("no box is prepared", "error", err)
-		case closed:
-			c.discard(ctx, &err)
-			e.close()
 		}
 	})
 }
 
 // dropBlank takes away the blank, if there is one.
-func (l *Launcher) dropBlank() (err error) {
+func (l *Launcher) dropBlank() error {
 	l.mu.Lock()
-	spare := l.spare
+	b := l.spare
 	l.spare = nil
 	l.mu.Unlock()
-	if spare != nil {
-		spare.custody.discard(context.Background(), &err)
-		spare.ends.close()
+	if b == nil {
+		return nil
 	}
-	return err
+	return b.drop(context.Background())
 }
 
-func (l *Launcher) makeBlank(ctx context.Context, limits Limits) (_ *custody, e ends, err error) {
-	c := &custody{launcher: l, limits: limits, gone: make(chan struct{}), outOfMem: make(chan struct{})}
+func (l *Launcher) makeBlank(ctx context.Context, limits Limits, paths []string) (_ *blank, err error) {
+	c := &custody{launcher: l, limits: limits, paths: paths, gone: make(chan struct{}), outOfMem: make(chan struct{})}
 	if err := l.admit(c); err != nil {
-		return nil, e, err
+		return nil, err
 	}
+	b := &blank{custody: c}
 	defer func() {
 		if err != nil {
-			c.discard(ctx, &err)
-			e.close()
+			err = errors.Join(err, b.drop(ctx))
 		}
 	}()
+	if b.mounts, err = mountsOf(paths); err != nil {
+		return nil, err
+	}
 	if !l.h.none() {
 		if c.cgroup, err = l.h.create(l.cfg.Name + "/" + c.id); err != nil {
 			c.cgroup = nil
-			return nil, e, err
+			return nil, err
 		}
 		if limits != (Limits{}) {
 			if err = c.cgroup.limit(limits); err != nil {
-				return nil, e, err
+				return nil, err
 			}
 		}
 	}
-	if e, err = c.start(); err != nil {
-		return nil, e, err
+	if b.ends, err = c.start(); err != nil {
+		return nil, err
 	}
-	return c, e, nil
+	return b, nil
 }
 
 // discard takes away what was not, or will not be, a box, even when ctx has ended, and
@@ -412,6 +431,9 @@ func (c *custody) await(ctx context.Context) error {
 // remove takes the box away. What cannot be taken away in time goes into quarantine:
 // see Launcher.quarantine.
 func (c *custody) remove(ctx context.Context) error {
+	// Where one box ends the next is made, and no program waits for the processor: a blank
+	// is not prepared when a box is made, which would delay the program that starts in it.
+	c.launcher.prepareBlank(c.limits, c.paths)
 	err := c.tryRemove(ctx)
 	if err != nil {
 		c.launcher.quarantine(c, err)

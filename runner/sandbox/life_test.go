@@ -229,7 +229,9 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.menders.Wait() // it has prepared another
+	if err := first.Close(); err == nil { // which keeps it from making others, too
+		t.Error("a launcher is closed while it has a box")
+	}
 	second, err := Open(t.Context(), Config{Name: "corun-leftovers-test"})
 	if err != nil {
 		t.Fatal(err)
@@ -329,37 +331,39 @@ func TestBlank(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	make := func(s Spec) *Box {
+	make := func(s Spec) {
 		box, err := l.Build(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if err := box.Destroy(t.Context()); err != nil {
+			t.Error(err)
 		}
 		l.menders.Wait()
 		if l.spare == nil {
 			t.Fatal("no box is prepared")
 		}
-		return box
 	}
-	boxes := []*Box{make(spec())}
+	make(spec())
 	if err := killProcess(l.spare.custody.init); err != nil {
 		t.Error(err)
 	}
 	<-l.spare.custody.gone
-	boxes = append(boxes, make(spec()))
+	make(spec())
 	for _, memory := range []int64{32 << 20, 512 << 20} { // less than was prepared for, and more
 		s := spec()
 		s.Limits.MemoryBytes = memory
-		boxes = append(boxes, make(s))
-		folder := l.h.memoryFolder("corun-blank-test/" + boxes[len(boxes)-1].id)
+		box, err := l.Build(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
 		name := "memory.limit_in_bytes"
 		if l.h.unified {
 			name = "memory.max"
 		}
-		if limit, err := readNumber(filepath.Join(folder, name)); err != nil || limit != memory+l.gvisor.limits(Limits{}).MemoryBytes {
+		if limit, err := readNumber(filepath.Join(l.h.memoryFolder("corun-blank-test/"+box.id), name)); err != nil || limit != memory {
 			t.Errorf("the limit is %d, %v; want %d", limit, err, memory)
 		}
-	}
-	for _, box := range boxes {
 		if err := box.Destroy(t.Context()); err != nil {
 			t.Error(err)
 		}
