@@ -163,6 +163,7 @@ func TestManyBoxes(t *testing.T) {
 	if err := first.Destroy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	setup.launcher.menders.Wait() // who prepare the next one
 	before := descriptors(t)
 	const boxes = 100
 	var all sync.WaitGroup
@@ -199,6 +200,7 @@ func TestManyBoxes(t *testing.T) {
 		})
 	}
 	all.Wait()
+	setup.launcher.menders.Wait()
 	left, err := setup.launcher.Leftovers()
 	if err != nil || left.Total() != 0 {
 		t.Errorf("left: %+v %v", left, err)
