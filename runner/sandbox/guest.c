@@ -236,7 +236,8 @@ static void supervise_guest(pid_t program, int master, int signals, int refused)
 		if (handover[1] >= 0)
 			take_over();
 		for (int i = 0; i < CHANNELS; i++)
-			step(all[i], master);
+			if (fds[4 + i].revents) // each call is dear here
+				step(all[i], master);
 		if (fds[3].revents)
 			tell_refused(refused);
 		if (fds[1].revents) {

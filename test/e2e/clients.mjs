@@ -1,5 +1,6 @@
 // Stock clients for tests: a y-websocket provider and a /live socket, each with
 // ways to wait for what a test is about instead of for time.
+import { StringDecoder } from 'node:string_decoder'
 import WebSocket from 'ws'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
@@ -56,18 +57,32 @@ export async function liveClient(server, room, token, { name = 'Tester', hue = 1
   const ws = new WebSocket(`${server.ws}/live/${room}?${params}`)
   const messages = []
   const frames = []
+  const texts = new Map() // `${run}.${stream}` → {text, decoder, length, wrong}
   const waiters = new Set()
-  const wake = () => { for (const w of waiters) w() }
+  // Waiters look once for all that came together: a program that prints line
+  // by line gives thousands of frames, and each look reads the whole text.
+  let waking = false
+  const wake = () => {
+    if (waking) return
+    waking = true
+    setImmediate(() => { waking = false; for (const w of [...waiters]) w() })
+  }
   let closed = null
   ws.on('message', (data, binary) => {
     if (binary) {
-      frames.push({
+      const frame = {
         stream: data.readUInt8(0),
         run: data.readUInt32BE(1),
         offset: Number(data.readBigUInt64BE(5)),
         data: data.subarray(13),
-        at: messages.length,
-      })
+      }
+      frames.push(frame)
+      const key = `${frame.run}.${frame.stream}`
+      if (!texts.has(key)) texts.set(key, { text: '', decoder: new StringDecoder(), length: 0 })
+      const so = texts.get(key)
+      if (frame.offset !== so.length) so.wrong ??= `a frame at offset ${frame.offset} follows ${so.length} bytes`
+      so.text += so.decoder.write(frame.data)
+      so.length += frame.data.length
     } else {
       messages.push(JSON.parse(data.toString()))
     }
@@ -77,7 +92,8 @@ export async function liveClient(server, room, token, { name = 'Tester', hue = 1
   ws.on('error', () => {})
   const until = (check, what) => within(new Promise((resolve, reject) => {
     const look = () => {
-      const got = check()
+      let got
+      try { got = check() } catch (wrong) { waiters.delete(look); return reject(wrong) }
       if (got) { waiters.delete(look); resolve(got) } else if (closed) { waiters.delete(look); reject(new Error(`closed ${closed.code} ${closed.reason} while waiting for ${typeof what === 'function' ? what() : what}`)) }
     }
     waiters.add(look)
@@ -93,12 +109,9 @@ export async function liveClient(server, room, token, { name = 'Tester', hue = 1
       () => messages.slice(from).find((m) => m.type === type && fits(m)), `a ${type} message`),
     /** All output of a stream of a run so far, checked to be without gap or repeat. */
     output(run, stream = 3) {
-      let text = Buffer.alloc(0)
-      for (const f of frames.filter((f) => f.run === run && f.stream === stream)) {
-        if (f.offset !== text.length) throw new Error(`a frame at offset ${f.offset} follows ${text.length} bytes`)
-        text = Buffer.concat([text, f.data])
-      }
-      return text.toString()
+      const so = texts.get(`${run}.${stream}`)
+      if (so?.wrong) throw new Error(so.wrong)
+      return so?.text ?? ''
     },
     outputUntil: (run, check, stream = 3) => until(
       () => check(client.output(run, stream)), () => `output; there is ${JSON.stringify(client.output(run, stream).slice(-300))}`),
