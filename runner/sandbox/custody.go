@@ -282,6 +282,9 @@ func (c *custody) start() (e ends, err error) {
 		}
 		close(c.gone)
 	}()
+	if _, err := e.control.Write([]byte{0}); err != nil { // its uids are mapped now
+		return e, fmt.Errorf("start the box's init: %w", err)
+	}
 	return e, nil
 }
 

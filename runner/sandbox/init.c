@@ -479,6 +479,18 @@ void place_descriptors(int errfd, const int *have, const int *want, int n, int f
 	}
 }
 
+// await_own_ids waits until the host says that this process's uids have been mapped.
+static void await_own_ids(void) {
+	char mapped;
+	ssize_t n;
+	do
+		n = read(CONTROL_FD, &mapped, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		_exit(0); // no box is wanted
+	MUST(CONTROL_FD, "wait for uids", n);
+}
+
 // receive_config waits for the configuration, with which the box's mounts come.
 static void receive_config(void) {
 	struct iovec iov = {.iov_base = &config, .iov_len = sizeof config};
@@ -564,14 +576,22 @@ pid_t start_stub(const struct start *how) {
 }
 
 // box_init is the life of a box's first process, from when the zygote has made it.
-void box_init(void) {
+void box_init(int shared) {
 	prctl(PR_SET_NAME, "box-init");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	// What it has of the zygote's is no business of a box.
 	MUST(CONTROL_FD, "close descriptors", syscall(SYS_close_range, DEVICES_FD + 1, ~0U, 0));
 	close(ROOTFS_FD);
 	close(USR_FD);
-	// The host sends the configuration once this process has its uids.
+	// It is to be nobody's on the host before it waits for what may come much later.
+	await_own_ids();
+	MUST(CONTROL_FD, "begin a session", setsid());
+	if (!shared) { // else there is no root to become, and groups cannot be dropped
+		MUST(CONTROL_FD, "drop groups", setgroups(0, NULL));
+		MUST(CONTROL_FD, "become the box's root", setresgid(0, 0, 0));
+		MUST(CONTROL_FD, "become the box's root", setresuid(0, 0, 0));
+	}
+	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
 	receive_config();
 	read_filters(CONTROL_FD);
 	char *bundle = NULL;
@@ -581,13 +601,6 @@ void box_init(void) {
 		read_all(CONTROL_FD, bundle, config.bundle_length, CONTROL_FD, "receive the bundle");
 	}
 
-	MUST(CONTROL_FD, "begin a session", setsid());
-	if (!config.shared) { // else there is no root to become, and groups cannot be dropped
-		MUST(CONTROL_FD, "drop groups", setgroups(0, NULL));
-		MUST(CONTROL_FD, "become the box's root", setresgid(0, 0, 0));
-		MUST(CONTROL_FD, "become the box's root", setresuid(0, 0, 0));
-	}
-	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
 	MUST(CONTROL_FD, "set hostname", sethostname(config.hostname, strnlen(config.hostname, sizeof config.hostname)));
 	make_root();
 	volatile int failed = 0;

@@ -21,8 +21,9 @@
 #define SYS_move_mount 429
 #endif
 
-// box_init is the life of a box's first process. It does not return.
-void box_init(void);
+// box_init is the life of a box's first process, which has a user of its own or not. It
+// does not return.
+void box_init(int shared);
 
 // What init.c has for the two sides of a box of gVisor's: gvisor.c and guest.c.
 

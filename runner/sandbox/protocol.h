@@ -37,9 +37,10 @@ struct box_request {
 	uint32_t unified; // version 2: the one is the group's folder; 1: each is a tasks file
 };
 
-// On the control socket, host to init, followed by the filters' instructions and the
-// bundle's config.json. With it come mounts: the image, the folder for /usr if there is
-// one, and for a box of gVisor's runsc and the guest's init.
+// On the control socket, host to init, after a byte that says that init's uids are
+// mapped, and followed by the filters' instructions and the bundle's config.json. With it
+// come mounts: the image, the folder for /usr if there is one, and for a box of gVisor's
+// runsc and the guest's init.
 struct box_config {
 	uint64_t scratch_bytes, scratch_inodes, file_bytes, open_files;
 	uint32_t filter_lengths[BOX_FILTERS]; // in instructions

@@ -53,7 +53,7 @@ static void become_box(const struct box_request *q, const int *fds, int count, i
 			MUST(control, "enter the box's cgroup", write(fds[i], "0", 1));
 	const int have[] = {control, fds[1], devices}, want[] = {CONTROL_FD, COMMAND_FD, DEVICES_FD};
 	place_descriptors(control, have, want, 3, O_CLOEXEC);
-	box_init();
+	box_init(q->shared != 0);
 	_exit(113);
 }
 
@@ -160,7 +160,7 @@ static void make(const struct box_request *q, const int *fds, int count, int dev
 		answer(-1, "clone the box's init", failed);
 		return;
 	}
-	// It waits for its configuration, which the launcher sends after the answer.
+	// It waits for the launcher, which goes on after the answer.
 	if (map(pid, q) < 0) {
 		failed = errno;
 		kill(pid, SIGKILL);

@@ -4,6 +4,7 @@ import { StringDecoder } from 'node:string_decoder'
 import WebSocket from 'ws'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
+import { makeRoom } from './server.mjs'
 
 /** Fails a wait that takes longer than any healthy run would. */
 export function within(promise, what, ms = 20_000) {
@@ -130,4 +131,20 @@ export async function liveClient(server, room, token, { name = 'Tester', hue = 1
   client.hello = await client.message('hello')
   client.me = client.hello.you
   return client
+}
+
+/** Runs a program in a room of its own and gives the finished run with what it printed. */
+export async function run(server, language, source, { while: meanwhile } = {}) {
+  const room = await makeRoom(server, { language, files: [{ path: language === 'python' ? 'main.py' : 'main.js', content: source }] })
+  const client = await liveClient(server, room.id, room.tokens.host)
+  try {
+    client.send({ type: 'run.start', mode: 'pipes' })
+    if (meanwhile) {
+      await client.outputUntil(1, (text) => text.includes('\n'), 1)
+      await meanwhile()
+      client.send({ type: 'stdin.eof', run: 1 })
+    }
+    const { run } = await client.message('run.exited')
+    return { run, stdout: client.output(1, 1), stderr: client.output(1, 2) }
+  } finally { client.close() }
 }

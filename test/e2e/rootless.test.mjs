@@ -7,7 +7,8 @@ import { hostname, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { liveClient } from './clients.mjs'
+import { liveClient, run } from './clients.mjs'
+import { family, gone, launcherOf, status } from './processes.mjs'
 import { makeRoom, startServer } from './server.mjs'
 
 const uid = 64_123 // nobody's
@@ -56,57 +57,6 @@ async function start(ids, args = []) {
   return startServer({ dataDir, as: asUser(ids), args: ['--rootless-without-limits', ...args], env: { XDG_RUNTIME_DIR: '' } })
 }
 
-async function status(pid) {
-  const text = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Object.fromEntries(text.trim().split('\n').map((line) => line.split(/:\s*/, 2)))
-}
-
-/** The processes below one, with their names. */
-async function below(pid) {
-  const all = []
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
-    const s = await status(entry).catch(() => null)
-    if (s && Number(s.PPid) === pid) all.push({ pid: Number(entry), name: s.Name, uid: Number(s.Uid.split('\t')[0]), confined: s.Seccomp === '2' }, ...(await below(Number(entry))))
-  }
-  return all
-}
-
-async function launcherOf(processes) {
-  for (const p of processes) if ((await readFile(`/proc/${p.pid}/cmdline`, 'utf8')).startsWith('corun-launcher')) return p
-  throw new Error('there is no launcher')
-}
-
-async function gone(processes) {
-  for (const deadline = Date.now() + 20_000; ;) {
-    const left = []
-    for (const { pid, name } of processes) {
-      const s = await status(pid).catch(() => null)
-      if (s && s.Name === name && !s.State.startsWith('Z')) left.push(`${pid} ${name}`)
-    }
-    if (left.length === 0) return
-    assert.ok(Date.now() < deadline, `still there: ${left}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
-/** Runs a program and gives the finished run with what it printed. */
-async function run(server, language, source, { while: meanwhile } = {}) {
-  const room = await makeRoom(server, { language, files: [{ path: language === 'python' ? 'main.py' : 'main.js', content: source }] })
-  const client = await liveClient(server, room.id, room.tokens.host)
-  try {
-    client.send({ type: 'run.start', mode: 'pipes' })
-    if (meanwhile) {
-      await client.outputUntil(1, (text) => text.includes('\n'), 1)
-      await meanwhile()
-      client.send({ type: 'stdin.eof', run: 1 })
-    }
-    const { run } = await client.message('run.exited')
-    const output = (stream) => client.frames.filter((f) => f.stream === stream).map((f) => f.data.toString()).join('')
-    return { run, stdout: output(1), stderr: output(2) }
-  } finally { client.close() }
-}
-
 test('without a delegated cgroup nothing is served, and it is said what is missing', { skip }, async () => {
   assert.equal(found.code, 1)
   assert.match(found.stdout, /^FAIL {2}cgroup .*no cgroup|^FAIL {2}cgroup .*cgroup version/m)
@@ -127,7 +77,7 @@ test('a program sees its box and not the host, and what is not limited is said',
     assert.equal(s.Uid.split('\t')[0], String(uid))
     assert.equal(s.NoNewPrivs, '1')
     assert.match(s.CapPrm, /^0+$/)
-    const launcher = await launcherOf(await below(server.pid))
+    const launcher = launcherOf(await family(server.pid))
     assert.equal(launcher.uid, uid)
     assert.notEqual(await readlink(`/proc/${launcher.pid}/ns/user`), await readlink(`/proc/${server.pid}/ns/user`))
     const source = `
@@ -197,7 +147,7 @@ test('with ids of the user’s own every box has two of them', { skip }, async (
     const { run: done } = await run(server, 'python', 'import os, sys\nprint(os.getuid(), os.getgroups(), flush=True)\nsys.stdin.read()\n', {
       while: async () => {
         const uids = new Set()
-        for (const p of (await below(server.pid)).filter((p) => p.confined)) {
+        for (const p of (await family(server.pid)).filter((p) => p.confined)) {
           assert.ok(p.uid >= 1_500_000_000 && p.uid < 1_500_065_536, `${p.name} has uid ${p.uid}`)
           assert.ok(!uids.has(p.uid), `uid ${p.uid} is used twice`)
           uids.add(p.uid)
@@ -218,12 +168,11 @@ for (const victim of ['server', 'launcher']) {
       const client = await liveClient(server, room.id, room.tokens.host)
       client.send({ type: 'run.start', mode: 'pipes' })
       await client.outputUntil(1, (text) => text.split('up').length > 2, 1)
-      const before = await below(server.pid)
+      const before = await family(server.pid)
       assert.ok(before.filter((p) => p.name === 'python3').length >= 2)
-      const own = { pid: server.pid, name: (await status(server.pid)).Name }
       if (victim === 'server') await server.kill()
-      else process.kill((await launcherOf(before)).pid, 'SIGKILL')
-      await gone([...before, own])
+      else process.kill(launcherOf(before).pid, 'SIGKILL')
+      await gone(before)
       client.close()
       if (victim === 'launcher') assert.match(server.log, /the launcher has ended/)
       await server.start()
