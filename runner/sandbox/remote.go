@@ -238,13 +238,14 @@ func (r *remote) news(m reply) {
 	}
 }
 
-// end tells all who wait that the launcher has gone, and its boxes with it.
+// end takes the boxes away whose sockets are here, for the launcher has gone, and tells all
+// who wait.
 func (r *remote) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.over)
 	for _, b := range r.boxes {
-		b.once[1].Do(func() { close(b.gone) })
+		b.end()
 	}
 }
 
@@ -306,6 +307,12 @@ func (r *remote) build(ctx context.Context, spec Spec) (id string, uid int, e en
 		b = newRemoteBox(r, m.Box)
 		r.boxes[m.Box] = b
 	}
+	b.control = m.files[0]
+	select {
+	case <-r.over:
+		b.end()
+	default:
+	}
 	r.mu.Unlock()
 	return m.Box, m.UID, ends{m.files[0], m.files[1], m.files[2]}, b, nil
 }
@@ -316,6 +323,7 @@ type remoteBox struct {
 	id             string
 	outOfMem, gone chan struct{}
 	once           [2]sync.Once // of closing them
+	control        *os.File     // the Box's; guarded by remote.mu
 
 	mu   sync.Mutex
 	last Usage
@@ -324,6 +332,16 @@ type remoteBox struct {
 
 func newRemoteBox(r *remote, id string) *remoteBox {
 	return &remoteBox{remote: r, id: id, outOfMem: make(chan struct{}), gone: make(chan struct{})}
+}
+
+// end hangs up on the box's init, which ends then, and all in the box with it.
+func (b *remoteBox) end() {
+	if b.control != nil {
+		if conn, err := b.control.SyscallConn(); err == nil {
+			_ = conn.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // fails only on a closed one
+		}
+	}
+	b.once[1].Do(func() { close(b.gone) })
 }
 
 func (b *remoteBox) oom() <-chan struct{}    { return b.outOfMem }

@@ -5,9 +5,9 @@ import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { homedir } from 'node:os'
 import { test } from 'node:test'
-import { run, within } from './clients.mjs'
+import { liveClient, run, within } from './clients.mjs'
 import { family, gone, launcherOf, status } from './processes.mjs'
-import { startServer } from './server.mjs'
+import { makeRoom, startServer } from './server.mjs'
 
 const root = process.getuid() === 0
 
@@ -79,10 +79,16 @@ test('kill -9 of the server leaves nothing running', { skip: !root && 'needs roo
 test('kill -9 of the launcher ends the server and all boxes', { skip: !root && 'needs root' }, async () => {
   const server = await startServer()
   try {
+    const room = await makeRoom(server, { language: 'python', files: [{ path: 'main.py', content: 'print("up")\nwhile True: pass\n' }] })
+    const client = await liveClient(server, room.id, room.tokens.host)
+    client.send({ type: 'run.start' })
+    await client.outputUntil(1, (text) => text.includes('up'))
     const before = await family(server.pid)
     process.kill(launcherOf(before).pid, 'SIGKILL')
     await gone(before)
+    assert.equal((await client.message('run.exited')).run.status, 'lost')
     assert.match(server.log, /the launcher has ended/)
+    assert.doesNotMatch(server.log, /has not ended after its kill/) // but at once
     await server.start()
     await runs(server)
   } finally {

@@ -173,8 +173,12 @@ for (const victim of ['server', 'launcher']) {
       if (victim === 'server') await server.kill()
       else process.kill(launcherOf(before).pid, 'SIGKILL')
       await gone(before)
+      if (victim === 'launcher') {
+        assert.equal((await client.message('run.exited')).run.status, 'lost')
+        assert.match(server.log, /the launcher has ended/)
+        assert.doesNotMatch(server.log, /has not ended after its kill/) // but at once
+      }
       client.close()
-      if (victim === 'launcher') assert.match(server.log, /the launcher has ended/)
       await server.start()
       assert.equal((await run(server, 'python', 'print("again")')).stdout, 'again\n')
     } finally { await server.stop() }
