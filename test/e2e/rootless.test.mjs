@@ -2,7 +2,7 @@
 // only where a test gives it some.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chown, mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
@@ -21,8 +21,8 @@ const isRoot = process.getuid() === 0
 const place = await mkdtemp(join(tmpdir(), 'corun-rootless-'))
 await chown(place, uid, uid)
 after(() => rm(place, { recursive: true, force: true }))
-const [image] = (await readdir(images)).filter((name) => name.startsWith('default-'))
-await mkdir(join(place, 'images', image), { recursive: true })
+for (const part of ['names', 'sha256']) await mkdir(join(place, 'images', part), { recursive: true })
+await chown(join(place, 'images'), uid, uid)
 for (const name of ['corun', 'nobody']) await writeFile(join(place, name), '')
 await writeFile(join(place, 'somebody'), 'corun-e2e:1500000000:65536\n')
 await writeFile(join(place, 'passwd'), `${await readFile('/etc/passwd', 'utf8')}corun-e2e:x:${uid}:${uid}::/:/bin/false\n`) // newuidmap wants a name
@@ -30,7 +30,8 @@ await writeFile(join(place, 'passwd'), `${await readFile('/etc/passwd', 'utf8')}
 /** A command that executes the binary as the user, in a mount namespace of its own. */
 function asUser(ids = 'nobody') {
   const script = `
-    mount --bind '${binary}' '${place}/corun' && mount --bind '${images}/${image}' '${place}/images/${image}' &&
+    mount --bind '${binary}' '${place}/corun' && mount --bind '${images}/names' '${place}/images/names' &&
+    mount --bind '${images}/sha256' '${place}/images/sha256' &&
     mount --bind '${place}/passwd' /etc/passwd &&
     { [ ! -e /etc/subuid ] || mount --bind '${place}/${ids}' /etc/subuid; } &&
     { [ ! -e /etc/subgid ] || mount --bind '${place}/${ids}' /etc/subgid; } &&
