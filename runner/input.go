@@ -47,7 +47,7 @@ func (in *input) add(by string, p []byte) error {
 	switch {
 	case in.eof:
 		return &InputError{"stdin", "the end of the input was sent: nothing can follow it"}
-	case in.closed:
+	case in.closed || len(p) == 0:
 		return nil
 	case len(in.buf)+len(p) > maxInputBytes:
 		return &InputError{"stdin", fmt.Sprintf("the program has not read %s of input yet: wait until it has, %s is the most that can wait",

@@ -75,6 +75,14 @@ func TestStdin(t *testing.T) {
 			t.Errorf("got %s, %q", run.Status, rec.output(store.Stdout))
 		}
 	})
+	t.Run("none", func(t *testing.T) {
+		req, text := program("bash", "cat; echo end"), ""
+		req.Stdin = &text
+		rec := start(t, r, req)
+		if run := rec.end(); run.Status != store.StatusExited || rec.output(store.Stdout) != "end\n" {
+			t.Errorf("got %s, %q", run.Status, rec.output(store.Stdout))
+		}
+	})
 	t.Run("end of a pipe", func(t *testing.T) {
 		rec := start(t, r, program("bash", "cat; echo end"))
 		check(t, rec.run.Stdin("ann", []byte("no newline")))
