@@ -203,9 +203,7 @@ func (b *Box) Destroy(ctx context.Context) error {
 }
 
 func (b *Box) tearDown(ctx context.Context) error {
-	if err := b.keep.remove(ctx); err != nil {
-		return fmt.Errorf("destroy %s: %w", b.id, err)
-	}
+	err := b.keep.remove(ctx)
 	b.ends.close()
 	b.mu.Lock()
 	process := b.process
@@ -214,6 +212,9 @@ func (b *Box) tearDown(ctx context.Context) error {
 		process.closePipes()
 	}
 	b.watch.Wait()
+	if err != nil {
+		return fmt.Errorf("destroy %s: %w", b.id, err)
+	}
 	return nil
 }
 

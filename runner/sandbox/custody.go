@@ -23,6 +23,9 @@ type custody struct {
 	init     *os.File // pidfd of the first process; nil before there is one
 	work     *os.File // the program's folder
 
+	removing sync.Mutex // held while it is taken away
+	removed  bool       // guarded by removing, and by mu when it is written
+
 	gone      chan struct{}  // closed when init, and with it all, is gone
 	outOfMem  chan struct{}  // closed when the kernel said that memory ran out
 	processes sync.WaitGroup // those who watch
@@ -54,8 +57,8 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	defer closeAll(mounts)
 	defer func() {
 		if err != nil {
+			e.close() // which ends init, if nothing else does
 			c.discard(ctx, &err)
-			e.close()
 		}
 	}()
 	lap("blank")
@@ -164,8 +167,8 @@ func (l *Launcher) takeBlank(ctx context.Context, paths []string) (_ *custody, e
 
 // drop takes the blank away, even when ctx has ended.
 func (b *blank) drop(ctx context.Context) (err error) {
+	b.ends.close() // which ends init, if nothing else does
 	b.custody.discard(ctx, &err)
-	b.ends.close()
 	closeAll(b.mounts)
 	return err
 }
@@ -251,8 +254,19 @@ func (c *custody) discard(ctx context.Context, err *error) {
 	*err = errors.Join(*err, c.remove(clean))
 }
 
-// start makes init, which waits for its configuration.
-func (c *custody) start() (e ends, err error) {
+// start makes init, which waits for its configuration. A zygote that has gone since the
+// last box is replaced; what it may have made for this one has nothing to do with the next
+// attempt, and ends with its sockets.
+func (c *custody) start() (ends, error) {
+	e, err := c.tryStart()
+	if errors.Is(err, errZygoteGone) {
+		e.close()
+		e, err = c.tryStart()
+	}
+	return e, err
+}
+
+func (c *custody) tryStart() (e ends, err error) {
 	control, controlInside, err := socketPair()
 	if err != nil {
 		return e, err
@@ -280,12 +294,23 @@ func (c *custody) start() (e ends, err error) {
 		if err := awaitExit(c.init); err != nil {
 			c.launcher.cfg.Log.Error("watch a box's init", "box", c.id, "error", err)
 		}
+		freeSocketCycles()
 		close(c.gone)
 	}()
 	if _, err := e.control.Write([]byte{0}); err != nil { // its uids are mapped now
 		return e, fmt.Errorf("start the box's init: %w", err)
 	}
 	return e, nil
+}
+
+// freeSocketCycles makes the kernel look for descriptors that are only in messages to
+// sockets that are only in such messages. A program can put its streams there, which would
+// not end then, nor would its memory be given back; and nobody looks before some Unix socket
+// is closed (net/unix/garbage.c, called by unix_release).
+func freeSocketCycles() {
+	if fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err == nil {
+		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
+	}
 }
 
 // socketPair gives the launcher's end, for the poller, and the box's.
@@ -391,7 +416,13 @@ func (c *custody) kill() error {
 	if c.init == nil {
 		return nil
 	}
-	if err := killProcess(c.init); err != nil && !errors.Is(err, os.ErrClosed) {
+	c.mu.Lock()
+	removed := c.removed
+	c.mu.Unlock()
+	if removed {
+		return nil
+	}
+	if err := killProcess(c.init); err != nil {
 		return err
 	}
 	if c.launcher.h.unified {
@@ -445,6 +476,11 @@ func (c *custody) remove(ctx context.Context) error {
 }
 
 func (c *custody) tryRemove(ctx context.Context) error {
+	c.removing.Lock()
+	defer c.removing.Unlock()
+	if c.removed {
+		return nil
+	}
 	if c.init != nil {
 		if err := c.kill(); err != nil {
 			return err
@@ -453,7 +489,10 @@ func (c *custody) tryRemove(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := c.usage() // what it is in the end; nothing else can be read of it later
+	// What it is in the end; nothing else can be read of it later.
+	if _, err := c.usage(); err != nil {
+		c.launcher.cfg.Log.Error("read what a box has used", "box", c.id, "error", err)
+	}
 	c.mu.Lock()
 	group, work := c.cgroup, c.work
 	c.work = nil
@@ -470,9 +509,12 @@ func (c *custody) tryRemove(ctx context.Context) error {
 		c.mu.Unlock()
 	}
 	c.processes.Wait()
+	c.mu.Lock()
+	c.removed = true
+	c.mu.Unlock()
 	if c.init != nil {
 		_ = c.init.Close() // a pidfd has nothing to lose
 	}
 	c.launcher.forget(c)
-	return err
+	return nil
 }

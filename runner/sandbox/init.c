@@ -569,7 +569,8 @@ pid_t start_stub(const struct start *how) {
 		stub(how->slave, how->gate ? how->gate[0] : -1, how->streams);
 	}
 	close(COMMAND_FD);
-	close(how->slave);
+	// The terminal's inner side stays open here: its other side would end for good when a
+	// program closes all it has of it for a moment.
 	if (how->gate)
 		close(how->gate[0]);
 	return program;
@@ -619,6 +620,9 @@ void box_init(int shared) {
 	int signals = watch_children();
 	drop_bounding_set(CONTROL_FD); // the program's as well
 	MUST(CONTROL_FD, "make a pipe", pipe2(gate, O_CLOEXEC));
+	int alone = config.processes < 2; // then there is no place beside the program
+	if (alone)
+		has_left_zygote(leaving, &failed);
 	pid_t program = start_stub(&(struct start){master, slave, signals, gate, NULL, NULL});
 	// To pass signals on to a process of another user.
 	set_capabilities(CONTROL_FD, 1u << CAP_KILL);
@@ -627,7 +631,8 @@ void box_init(int shared) {
 	send_ends(master, work); // which says that all is in place
 	close(work);
 	// But for this, for which the host need not wait, but the program.
-	has_left_zygote(leaving, &failed);
+	if (!alone)
+		has_left_zygote(leaving, &failed);
 	close(gate[1]);
 	confine();
 	supervise(program, master, signals);

@@ -205,24 +205,19 @@ func (l *Launcher) Close() error {
 	}
 	l.mu.Unlock()
 	l.menders.Wait()
-	failed := l.dropBlank()
+	err := l.dropBlank()
 	l.mu.Lock()
 	alive := len(l.live)
 	l.mu.Unlock()
-	if failed != nil {
-		return fmt.Errorf("close launcher: %w", failed)
-	}
 	if alive > 0 {
-		return fmt.Errorf("close launcher: %d boxes were not destroyed", alive)
+		err = errors.Join(err, fmt.Errorf("%d boxes were not destroyed", alive))
+	} else if left, failed := l.Leftovers(); failed != nil || left.Total() > 0 {
+		err = errors.Join(err, failed, fmt.Errorf("boxes left something behind: %+v", left))
 	}
-	left, err := l.Leftovers()
-	if err != nil {
-		return err
+	if err := errors.Join(err, l.zygote.close(), l.h.remove(l.cfg.Name)); err != nil {
+		return fmt.Errorf("close launcher: %w", err)
 	}
-	if left.Total() > 0 {
-		return fmt.Errorf("close launcher: boxes left something behind: %+v", left)
-	}
-	return errors.Join(l.h.remove(l.cfg.Name), l.zygote.close())
+	return nil
 }
 
 // Leftovers counts what is on the host of boxes that are gone.

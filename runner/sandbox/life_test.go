@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,8 +104,30 @@ func TestTerminal(t *testing.T) {
 	if err != nil || exit.Signal != syscall.SIGINT {
 		t.Errorf("%+v %v", exit, err)
 	}
+	if err := box.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.Copy(io.Discard, lines); err != nil {
 		t.Errorf("the terminal's end: %v", err)
+	}
+}
+
+// A terminal is there as long as the box, also while a program has closed all of it.
+func TestTerminalClosedForAMoment(t *testing.T) {
+	t.Parallel()
+	box := build(t, spec())
+	p, err := box.Start(t.Context(), Command{
+		Args: []string{"bash", "-c", `echo before; exec 0<&- 1>&- 2>&-; sleep 0.3; echo after >/dev/tty; sleep 1000`},
+		Env:  testEnv, Terminal: &Size{Cols: 91, Rows: 23},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(p.PTY())
+	for _, want := range []string{"before", "after"} {
+		if line, err := lines.ReadString('\n'); err != nil || strings.TrimSpace(line) != want {
+			t.Fatalf("%q %v, want %q", line, err, want)
+		}
 	}
 }
 
@@ -372,6 +395,107 @@ func TestBlank(t *testing.T) {
 	}
 	if left, err := l.Leftovers(); err != nil || left.Total() > 0 {
 		t.Errorf("left: %+v, %v", left, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A program that may have one process gets it: what init does beside does not count.
+func TestOneProcess(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Limits.Processes = 1
+	for range 3 {
+		if r := runIn(t, s, time.Minute, nil, "echo", "one"); r.stdout != "one\n" || r.exit != (Exit{}) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// Streams that are in messages to nobody end with the box, as others do.
+func TestStreamsInMessages(t *testing.T) {
+	box := build(t, spec())
+	p, err := box.Start(t.Context(), Command{Env: testEnv, Args: []string{"python3", "-c", `
+import os, socket, time
+if os.fork() == 0:
+    a, b = socket.socketpair()
+    for s in a, b:
+        socket.send_fds(s, [b"x"], [a.fileno(), b.fileno(), 1, 2])
+    print("sent", flush=True)
+    time.sleep(1000)
+time.sleep(1000)
+`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make([]byte, 5)
+	if _, err := io.ReadFull(p.Stdout(), said); err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-box.Exited()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, p.Stdout())
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("stdout has not ended though the box has")
+	}
+}
+
+// Whoever comes second to take a box away has nothing to do.
+func TestRemoveTwice(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		box := build(t, spec())
+		c := box.keep.(*custody)
+		var errs [2]error
+		var both sync.WaitGroup
+		for i := range errs {
+			both.Go(func() { errs[i] = c.remove(t.Context()) })
+		}
+		both.Wait()
+		if err := errors.Join(append(errs[:], box.Kill())...); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A zygote that does not answer is replaced.
+func TestStuckZygote(t *testing.T) {
+	t.Parallel()
+	l, err := Open(t.Context(), Config{Name: "corun-stuck-test", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := l.Build(t.Context(), spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.zygote.mu.Lock()
+	stuck := l.zygote.process.Process.Pid
+	err = syscall.Kill(stuck, syscall.SIGSTOP)
+	l.zygote.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := l.Build(t.Context(), spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []*Box{box, second} {
+		if err := b.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)

@@ -251,8 +251,7 @@ func (p *Process) Stdout() io.Reader { return p.stdout }
 // Stderr: see Stdout.
 func (p *Process) Stderr() io.Reader { return p.stderr }
 
-// PTY is the terminal's outer side. Reading ends with io.EOF when nobody is left
-// at the inner one.
+// PTY is the terminal's outer side. Reading ends with io.EOF when the box does.
 func (p *Process) PTY() io.ReadWriter { return terminal{p.box.master} }
 
 // terminal does not embed the file: that would bring its WriteTo, which io.Copy

@@ -212,23 +212,37 @@ func (r *remote) read() {
 			r.news(m)
 		} else if c, ok := r.waiting[m.ID]; ok {
 			delete(r.waiting, m.ID)
+			if m.Box != "" && len(m.files) == endsOfBox { // before there is any news of it
+				r.boxes[m.Box] = newRemoteBox(r, m.Box, m.files[0])
+			}
 			c <- m // it has room for one
 		} else {
-			closeAll(m.files)
-			if m.Box != "" { // a box that nobody waits for any more
-				go func() { _ = r.wire.send(request{Do: doRemove, Box: m.Box}) }()
-			}
+			go r.decline(m)
 		}
 		r.mu.Unlock()
 	}
 }
 
-// news notes what happened to a box.
+// endsOfBox is how many descriptors come with a box.
+const endsOfBox = 3
+
+// decline gives back a box that nobody waits for any more, or that cannot be used.
+func (r *remote) decline(m reply) {
+	closeAll(m.files)
+	if m.Box == "" {
+		return
+	}
+	r.mu.Lock()
+	delete(r.boxes, m.Box)
+	r.mu.Unlock()
+	_ = r.wire.send(request{Do: doRemove, Box: m.Box}) // or it goes with the launcher
+}
+
+// news notes what happened to a box. Of one that is not here any more nobody asks.
 func (r *remote) news(m reply) {
 	b, ok := r.boxes[m.Box]
 	if !ok {
-		b = newRemoteBox(r, m.Box) // it is news from before the answer was read
-		r.boxes[m.Box] = b
+		return
 	}
 	if m.OOM {
 		b.once[0].Do(func() { close(b.outOfMem) })
@@ -269,6 +283,7 @@ func (r *remote) ask(ctx context.Context, q request) (reply, error) {
 		forget()
 		return reply{}, fmt.Errorf("ask the launcher: %w", errors.Join(ErrLauncherGone, err))
 	}
+	var err error
 	select {
 	case m := <-answer:
 		if m.Error != "" {
@@ -276,20 +291,17 @@ func (r *remote) ask(ctx context.Context, q request) (reply, error) {
 		}
 		return m, nil
 	case <-r.over:
-		forget()
-		return reply{}, ErrLauncherGone
+		err = ErrLauncherGone
 	case <-ctx.Done():
-		forget()
-		select {
-		case m := <-answer: // it came at the same time
-			closeAll(m.files)
-			if m.Box != "" {
-				_ = r.wire.send(request{Do: doRemove, Box: m.Box}) // or it goes with the launcher
-			}
-		default:
-		}
-		return reply{}, ctx.Err()
+		err = ctx.Err()
 	}
+	forget()
+	select {
+	case m := <-answer: // it came at the same time
+		r.decline(m)
+	default:
+	}
+	return reply{}, err
 }
 
 func (r *remote) build(ctx context.Context, spec Spec) (id string, uid int, e ends, k keeper, err error) {
@@ -297,23 +309,13 @@ func (r *remote) build(ctx context.Context, spec Spec) (id string, uid int, e en
 	if err != nil {
 		return "", 0, e, nil, err
 	}
-	if len(m.files) != 3 {
-		closeAll(m.files)
-		return "", 0, e, nil, fmt.Errorf("the launcher sent %d descriptors, not 3", len(m.files))
-	}
 	r.mu.Lock()
 	b, ok := r.boxes[m.Box]
-	if !ok {
-		b = newRemoteBox(r, m.Box)
-		r.boxes[m.Box] = b
-	}
-	b.control = m.files[0]
-	select {
-	case <-r.over:
-		b.end()
-	default:
-	}
 	r.mu.Unlock()
+	if !ok {
+		r.decline(m)
+		return "", 0, e, nil, fmt.Errorf("the launcher sent %d descriptors, not %d: the server may have too many open", len(m.files), endsOfBox)
+	}
 	return m.Box, m.UID, ends{m.files[0], m.files[1], m.files[2]}, b, nil
 }
 
@@ -323,23 +325,21 @@ type remoteBox struct {
 	id             string
 	outOfMem, gone chan struct{}
 	once           [2]sync.Once // of closing them
-	control        *os.File     // the Box's; guarded by remote.mu
+	control        *os.File     // the Box's
 
 	mu   sync.Mutex
 	last Usage
 	done bool
 }
 
-func newRemoteBox(r *remote, id string) *remoteBox {
-	return &remoteBox{remote: r, id: id, outOfMem: make(chan struct{}), gone: make(chan struct{})}
+func newRemoteBox(r *remote, id string, control *os.File) *remoteBox {
+	return &remoteBox{remote: r, id: id, control: control, outOfMem: make(chan struct{}), gone: make(chan struct{})}
 }
 
 // end hangs up on the box's init, which ends then, and all in the box with it.
 func (b *remoteBox) end() {
-	if b.control != nil {
-		if conn, err := b.control.SyscallConn(); err == nil {
-			_ = conn.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // fails only on a closed one
-		}
+	if conn, err := b.control.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // fails only on a closed one
 	}
 	b.once[1].Do(func() { close(b.gone) })
 }
@@ -377,11 +377,14 @@ func (b *remoteBox) kill() error {
 
 func (b *remoteBox) remove(ctx context.Context) error {
 	m, err := b.remote.ask(ctx, request{Do: doRemove, Box: b.id})
+	b.remote.mu.Lock()
+	delete(b.remote.boxes, b.id)
+	b.remote.mu.Unlock()
 	if errors.Is(err, ErrLauncherGone) {
 		err = nil
 	}
 	if err != nil {
-		return err
+		return err // it is in quarantine
 	}
 	b.mu.Lock()
 	b.done = true
@@ -390,9 +393,6 @@ func (b *remoteBox) remove(ctx context.Context) error {
 	}
 	b.mu.Unlock()
 	b.once[1].Do(func() { close(b.gone) })
-	b.remote.mu.Lock()
-	delete(b.remote.boxes, b.id)
-	b.remote.mu.Unlock()
 	return nil
 }
 
@@ -457,8 +457,9 @@ func Serve(ctx context.Context, socket *os.File, cfg Config, images []string) er
 	}
 	s := &server{launcher: l, wire: w, images: images, boxes: make(map[string]*custody)}
 	s.loop(ctx)
-	s.asked.Wait()
 	err = s.destroyAll()
+	s.asked.Wait() // for boxes that were being built meanwhile
+	err = errors.Join(err, s.destroyAll())
 	s.watchers.Wait()
 	return errors.Join(err, l.Close())
 }

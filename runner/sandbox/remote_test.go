@@ -212,3 +212,48 @@ func TestRemoteEnds(t *testing.T) {
 		})
 	}
 }
+
+// A box that comes without all its descriptors is given back, and of one that is gone
+// nothing is remembered.
+func TestRemoteBoxIsGivenBack(t *testing.T) {
+	inside, asker, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Connect(asker, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	launcher, err := newWire(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := l.Build(t.Context(), remoteSpec())
+		failed <- err
+	}()
+	var q request
+	if _, err := launcher.receive(&q); err != nil || q.Do != doBuild {
+		t.Fatalf("%+v %v", q, err)
+	}
+	if err := launcher.send(reply{ID: q.ID, Box: "box-7"}, os.Stdin, os.Stdin); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("a box with two descriptors")
+	}
+	if _, err := launcher.receive(&q); err != nil || q.Do != doRemove || q.Box != "box-7" {
+		t.Errorf("the launcher was told %+v, %v", q, err)
+	}
+	if err := launcher.send(reply{Box: "box-7", Exited: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := launcher.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-l.Gone()
+	if n := len(l.remote.boxes); n != 0 {
+		t.Errorf("%d boxes are remembered", n)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,32 +26,32 @@ func (z *zygote) clone(uid int, shared, gvisor, unified bool, inside, groups []*
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	request := encodeRequest(uid, shared, gvisor, unified, len(groups))
-	files := append(inside[:len(inside):len(inside)], groups...)
-	for first := z.process != nil; ; first = false {
-		if z.process == nil {
-			if err := z.start(); err != nil {
-				return nil, fmt.Errorf("start the zygote: %w", err)
-			}
-		}
-		pidfd, err := z.ask(request, files)
-		if !errors.Is(err, errZygoteGone) {
-			return pidfd, err
-		}
-		// Nothing of it can be trusted any more. One that was killed since the last box
-		// is replaced.
-		if err = errors.Join(err, z.end()); !first {
-			return nil, err
+	if z.process == nil {
+		if err := z.start(); err != nil {
+			return nil, fmt.Errorf("start the zygote: %w", err)
 		}
 	}
+	pidfd, err := z.ask(request, append(inside[:len(inside):len(inside)], groups...))
+	if errors.Is(err, errZygoteGone) {
+		err = errors.Join(err, z.end()) // nothing of it can be trusted any more
+	}
+	return pidfd, err
 }
 
-// errZygoteGone says that the zygote ended instead of answering.
+// errZygoteGone says that the zygote ended instead of answering, or does not answer.
 var errZygoteGone = errors.New("the zygote has ended")
+
+// zygoteWithin bounds an answer of the zygote's, which takes some hundred microseconds, and
+// its start. One that takes longer is stuck, and is replaced.
+const zygoteWithin = 5 * time.Second
 
 func (z *zygote) start() error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil { // so that it can have a deadline
+		return errors.Join(err, unix.Close(fds[0]), unix.Close(fds[1]))
 	}
 	z.socket = os.NewFile(uintptr(fds[0]), "zygote")
 	inside := os.NewFile(uintptr(fds[1]), "launcher")
@@ -69,7 +70,11 @@ func (z *zygote) start() error {
 	}
 	z.process = process
 	buf := make([]byte, reportSize)
-	n, _, err := receive(z.socket, buf, nil)
+	err = z.socket.SetDeadline(time.Now().Add(zygoteWithin))
+	n := 0
+	if err == nil {
+		n, _, err = receive(z.socket, buf, nil)
+	}
 	if err == nil {
 		err = checkReady(buf[:n])
 	}
@@ -121,20 +126,12 @@ func cloneExecutable(path string) (*os.File, error) {
 	return f, nil
 }
 
-// ask sends a request and reads its answer, which takes the zygote some hundred
-// microseconds.
+// ask sends a request and reads its answer.
 func (z *zygote) ask(request []byte, files []*os.File) (*os.File, error) {
-	var fds []int
-	for _, f := range files {
-		conn, err := f.SyscallConn()
-		if err != nil {
-			return nil, err
-		}
-		if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
-			return nil, err
-		}
+	if err := z.socket.SetDeadline(time.Now().Add(zygoteWithin)); err != nil {
+		return nil, err
 	}
-	if err := unix.Sendmsg(int(z.socket.Fd()), request, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
+	if err := sendWith(z.socket, request, files); err != nil {
 		return nil, fmt.Errorf("%w: %w", errZygoteGone, err)
 	}
 	buf, oob := make([]byte, reportSize), make([]byte, unix.CmsgSpace(4))
