@@ -228,6 +228,8 @@ func (w *witness) line() (string, error) {
 func (w *witness) ask(command string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	late := time.AfterFunc(soon, func() { _ = w.box.Kill() }) // then what is read below ends
+	defer late.Stop()
 	if _, err := w.process.Stdin().Write([]byte(command + "\n")); err != nil {
 		return "", err
 	}
@@ -452,7 +454,9 @@ func (s *suite) try(t *testing.T, a attack) {
 	}
 	stop := make(chan struct{})
 	worst := lateness(stop)
-	run, err := s.runner.Start(context.Background(), req)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	run, err := s.runner.Start(ctx, req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -572,6 +576,14 @@ func (s *suite) newcomer(t *testing.T) {
 	})
 	if err != nil {
 		t.Errorf("another box takes no program: %v", err)
+		return
+	}
+	if _, err := p.Wait(ctx); err != nil {
+		t.Errorf("the program of another box did not end: %v", err)
+		return
+	}
+	if err := box.Kill(); err != nil { // with which its terminal ends
+		t.Error(err)
 		return
 	}
 	if out, err := io.ReadAll(p.PTY()); err != nil || string(out) != "/dev/pts/0\r\n100000\r\n" {
