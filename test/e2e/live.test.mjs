@@ -66,7 +66,7 @@ test('one run at a time; stop keeps what was printed', async () => {
   const { room, host, guest, close } = await roomWith('import time\nprint("before", flush=True)\nwhile True: time.sleep(1)\n')
   try {
     host.send({ type: 'run.start' })
-    await guest.outputUntil(1, (t) => t.includes('before'))
+    await guest.outputUntil(1, (t) => t.includes('before\r\n'))
     guest.send({ type: 'run.start', ref: 'second' })
     assert.deepEqual(await guest.message('error').then((m) => [m.code, m.ref]), ['run_active', 'second'])
     guest.send({ type: 'run.stop', run: 1 })
