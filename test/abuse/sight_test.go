@@ -2,14 +2,9 @@ package abuse
 
 import (
 	"testing"
-	"time"
 
-	"corun/runner"
 	"corun/store"
 )
-
-// quick is a wall clock for programs that never end.
-var quick = runner.Lower{Wall: 1500 * time.Millisecond}
 
 func TestSight(t *testing.T) {
 	try(t, map[string]attack{
