@@ -33,12 +33,54 @@ type Profile struct {
 	// the proof that the language is there.
 	Version []string `toml:"version"`
 	// Run is the command that runs a program; {entry} stands for the path of
-	// its first file. The program's arguments follow.
+	// its first file, or, where there is a compile stage, {output} for what that
+	// made. The program's arguments follow.
 	Run []string `toml:"run"`
 	// Env is added to the environment that every program has.
 	Env map[string]string `toml:"env"`
+	// Seccomp is the list of system calls that programs have, one of
+	// sandbox-profiles/seccomp by name; "" means default.
+	Seccomp string `toml:"seccomp"`
+	// Compile makes the program from the sources, in a box of its own; nil where
+	// sources are run as they are.
+	Compile *Compile `toml:"compile"`
+	// Warm starts the runtime ahead of a run; nil where that is not worth it.
+	Warm *Warm `toml:"warm"`
 	// Template is a short program to start from.
 	Template []File `toml:"template"`
+}
+
+// Compile is the first of two stages. Its command is run in /work, among the
+// sources, and leaves one file.
+type Compile struct {
+	// Command compiles. {entry} stands for the path of the file that was chosen,
+	// {output} for the path of the file to make, and an argument {sources} for
+	// those files that have one of Sources' extensions, each an argument.
+	Command []string `toml:"command"`
+	// Sources are the extensions of the files that {sources} stands for; none
+	// means the language's.
+	Sources []string `toml:"sources"`
+	// Output is the name that the file has in /work when the program runs: one
+	// without a folder.
+	Output string `toml:"output"`
+	// Env is added to the environment of the command.
+	Env map[string]string `toml:"env"`
+	// MemoryBytes is the most that the stage may use; 0 means the usual.
+	MemoryBytes int64 `toml:"memory_bytes"`
+}
+
+// Warm is a runtime that is started before anybody asks and waits on descriptor
+// WarmFD for what it is to run.
+type Warm struct {
+	// Command starts it; {entry} stands for Entry, {output} for the compile
+	// stage's. Without one it is Run's. A program's arguments do not follow: they
+	// come with the message.
+	Command []string `toml:"command"`
+	// Env is added to the environment, in warm boxes alone.
+	Env map[string]string `toml:"env"`
+	// AnyEntry tells that the runtime takes the entry from the message. Without
+	// it a program begins in it only if its first file is Entry.
+	AnyEntry bool `toml:"any_entry"`
 }
 
 // File is one file of a template.
@@ -47,8 +89,20 @@ type File struct {
 	Content string `toml:"content"`
 }
 
-// entryMark is what stands for the entry's path in Run.
-const entryMark = "{entry}"
+// What stands for paths in commands.
+const (
+	entryMark   = "{entry}"
+	outputMark  = "{output}"
+	sourcesMark = "{sources}"
+)
+
+// WarmFD is the descriptor on which a runtime that was started ahead waits. It is
+// a stream socket: the runtime writes one byte when it is ready and reads until the
+// end of the stream: the entry's path and the program's arguments, each ended by a
+// zero byte. Nothing at all means that no program will come. It closes the socket
+// and becomes the program. The number is the last that a program in a box may have,
+// so that hardly another one is taken for it.
+const WarmFD = 255
 
 var (
 	nameForm      = regexp.MustCompile(`^[a-z0-9][a-z0-9+#._-]{0,31}$`)
@@ -164,23 +218,87 @@ func (p *Profile) check() error {
 	if !fs.ValidPath(p.Entry) || !p.Owns(p.Entry) {
 		return fmt.Errorf("entry %q: it must be a relative path with one of the extensions", p.Entry)
 	}
+	mark := entryMark
+	if p.Compile != nil {
+		mark = outputMark
+	}
 	for key, command := range map[string][]string{"version": p.Version, "run": p.Run} {
-		if len(command) == 0 || !path.IsAbs(command[0]) {
-			return fmt.Errorf("%s: it must begin with the absolute path of a program", key)
+		if err := checkCommand(command); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	if !slices.ContainsFunc(p.Run, func(arg string) bool { return strings.Contains(arg, entryMark) }) {
-		return fmt.Errorf("run: %s must stand where the program's path goes", entryMark)
+	if !mentions(p.Run, mark) {
+		return fmt.Errorf("run: %s must stand where the program's path goes", mark)
 	}
-	for name := range p.Env {
-		if !variableForm.MatchString(name) {
-			return fmt.Errorf("env %q: use capitals, digits and _", name)
-		}
+	if err := errors.Join(checkEnv(p.Env), p.checkCompile(), p.checkWarm()); err != nil {
+		return err
 	}
 	for _, f := range p.Template {
 		if !fs.ValidPath(f.Path) || f.Path == "." {
 			return fmt.Errorf("template path %q: it must be a relative path", f.Path)
 		}
+	}
+	return nil
+}
+
+func checkCommand(command []string) error {
+	if len(command) == 0 || !path.IsAbs(command[0]) && command[0] != outputMark {
+		return errors.New("it must begin with the absolute path of a program")
+	}
+	return nil
+}
+
+func checkEnv(env map[string]string) error {
+	for name := range env {
+		if !variableForm.MatchString(name) {
+			return fmt.Errorf("env %q: use capitals, digits and _", name)
+		}
+	}
+	return nil
+}
+
+func mentions(command []string, mark string) bool {
+	return slices.ContainsFunc(command, func(arg string) bool { return strings.Contains(arg, mark) })
+}
+
+func (p *Profile) checkCompile() error {
+	c := p.Compile
+	if c == nil {
+		return nil
+	}
+	if err := errors.Join(checkCommand(c.Command), checkEnv(c.Env)); err != nil {
+		return fmt.Errorf("compile: %w", err)
+	}
+	switch {
+	case !mentions(c.Command, outputMark):
+		return fmt.Errorf("compile: %s must stand where the path of what is made goes", outputMark)
+	case !mentions(c.Command, entryMark) && !slices.Contains(c.Command, sourcesMark):
+		return fmt.Errorf("compile: %s or %s must stand where the sources go", entryMark, sourcesMark)
+	case c.Output == "" || path.Base(c.Output) != c.Output || !fs.ValidPath(c.Output) || c.Output == ".":
+		return fmt.Errorf("compile: output is %q: it must be a file's name without a folder", c.Output)
+	case c.MemoryBytes < 0:
+		return errors.New("compile: memory_bytes must not be negative")
+	}
+	for _, ext := range c.Sources {
+		if !extensionForm.MatchString(ext) {
+			return fmt.Errorf("compile: extension %q: write it with its dot, such as .c", ext)
+		}
+	}
+	return nil
+}
+
+func (p *Profile) checkWarm() error {
+	w := p.Warm
+	if w == nil {
+		return nil
+	}
+	if len(w.Command) > 0 {
+		if err := checkCommand(w.Command); err != nil {
+			return fmt.Errorf("warm: %w", err)
+		}
+	}
+	if err := checkEnv(w.Env); err != nil {
+		return fmt.Errorf("warm: %w", err)
 	}
 	return nil
 }
@@ -192,14 +310,79 @@ func (p *Profile) Owns(file string) bool {
 
 // Command is what runs the program that begins in the file entry.
 func (p *Profile) Command(entry string, args []string) []string {
-	if strings.HasPrefix(entry, "-") {
-		entry = "./" + entry // no interpreter shall take it for an option
+	return append(p.fill(p.Run, p.Begins(entry), ""), args...)
+}
+
+// Begins is the file that the runtime is given: entry, or what the compile stage
+// made of it.
+func (p *Profile) Begins(entry string) string {
+	if p.Compile != nil {
+		return p.Compile.Output
 	}
-	command := make([]string, 0, len(p.Run)+len(args))
-	for _, arg := range p.Run {
-		command = append(command, strings.ReplaceAll(arg, entryMark, entry))
+	return entry
+}
+
+// CompileCommand is what makes the program, at the path output, of the files at paths.
+func (p *Profile) CompileCommand(entry string, paths []string, output string) []string {
+	var command []string
+	for _, arg := range p.Compile.Command {
+		if arg != sourcesMark {
+			command = append(command, p.fill([]string{arg}, entry, output)...)
+			continue
+		}
+		extensions := p.Compile.Sources
+		if len(extensions) == 0 {
+			extensions = p.Extensions
+		}
+		for _, file := range paths {
+			if slices.Contains(extensions, strings.ToLower(path.Ext(file))) {
+				command = append(command, noOption(file))
+			}
+		}
 	}
-	return append(command, args...)
+	return command
+}
+
+// WarmCommand is what starts the runtime ahead of a program; nil if it is not to be.
+func (p *Profile) WarmCommand() []string {
+	if p.Warm == nil {
+		return nil
+	}
+	command := p.Warm.Command
+	if len(command) == 0 {
+		command = p.Run
+	}
+	return p.fill(command, p.Begins(p.Entry), "")
+}
+
+// FitsWarm tells whether a program that begins in the file entry can begin in a
+// runtime that was started ahead.
+func (p *Profile) FitsWarm(entry string) bool {
+	return p.Warm != nil && (p.Warm.AnyEntry || p.Begins(entry) == p.Begins(p.Entry))
+}
+
+// fill puts paths in their places. What a run begins with is at the same place for
+// both marks: the entry, or what was made of it.
+func (p *Profile) fill(command []string, entry, output string) []string {
+	if output == "" {
+		output = entry
+		if len(command) > 0 && command[0] == outputMark {
+			output = "./" + entry // a program is looked for in PATH otherwise
+		}
+	}
+	filled := make([]string, len(command))
+	for i, arg := range command {
+		filled[i] = strings.NewReplacer(entryMark, noOption(entry), outputMark, noOption(output)).Replace(arg)
+	}
+	return filled
+}
+
+// noOption is a path that no program takes for an option.
+func noOption(file string) string {
+	if strings.HasPrefix(file, "-") {
+		return "./" + file
+	}
+	return file
 }
 
 // ChooseEntry picks the file to run among paths when nobody named one: the one
