@@ -26,11 +26,13 @@ type Box struct {
 	destroy sync.Once
 
 	mu      sync.Mutex // guards below
+	warmed  bool       // a runtime was started
 	started bool
-	process *Process // once it runs
-	exit    *Exit    // of the program
-	refused int      // forks, where a guest has said so
-	gone    error    // from Destroy
+	process *Process      // once it runs, or its runtime
+	before  time.Duration // processor time of the runtime until it was ready
+	exit    *Exit         // of the program
+	refused int           // forks, where a guest has said so
+	gone    error         // from Destroy
 }
 
 // ends are a box's descriptors on the host. Who has them talks to the box, and
@@ -159,6 +161,7 @@ func (b *Box) watchControl() {
 }
 
 // Usage reads what the box has used so far; after Destroy, what it had used then.
+// Processor time of a runtime that was started ahead is left out.
 func (b *Box) Usage() (Usage, error) {
 	u, err := b.keep.usage()
 	if err != nil {
@@ -166,6 +169,7 @@ func (b *Box) Usage() (Usage, error) {
 	}
 	b.mu.Lock()
 	u.ForksRefused += b.refused
+	u.CPU = max(0, u.CPU-b.before)
 	b.mu.Unlock()
 	return u, nil
 }
@@ -173,6 +177,9 @@ func (b *Box) Usage() (Usage, error) {
 // OOM is closed when the kernel killed for lack of memory; the box then dies as
 // a whole.
 func (b *Box) OOM() <-chan struct{} { return b.keep.oom() }
+
+// Ended is closed when the program, or a runtime that waits for one, has ended.
+func (b *Box) Ended() <-chan struct{} { return b.ended }
 
 // Exited is closed when nothing runs in the box any more, whether that was
 // wanted or not.

@@ -311,7 +311,108 @@ static uint32_t receive_start(int stdio[3], int *count) {
 	return length;
 }
 
-// stub waits for one command and becomes the program. It has no privilege left.
+// A command as the host sends it; its texts are in the message.
+struct command {
+	uint32_t terminal, seconds; // whether there is one; of processor time
+	struct winsize size;
+	uint32_t warm; // whether it starts a runtime ahead
+	char *dir, **argv, **envp;
+	struct cursor files;
+};
+
+// receive_command waits for a command and, for pipes, the program's three descriptors.
+static struct command receive_command(int stdio[3], int *count, int gate) {
+	uint32_t length = receive_start(stdio, count);
+	char *message = malloc(length);
+	if (!message)
+		report(COMMAND_FD, "receive command");
+	read_all(COMMAND_FD, message, length, COMMAND_FD, "receive command");
+	char left;
+	if (gate >= 0 && read(gate, &left, 1) != 0)
+		report(COMMAND_FD, "wait for init");
+	struct cursor c = {message, message + length};
+	struct command command = {.terminal = take_u32(&c), .seconds = take_u32(&c)};
+	command.size.ws_col = (unsigned short)take_u32(&c);
+	command.size.ws_row = (unsigned short)take_u32(&c);
+	command.warm = take_u32(&c);
+	command.dir = take_string(&c);
+	command.argv = take_strings(&c);
+	command.envp = take_strings(&c);
+	command.files = c;
+	return command;
+}
+
+static void write_files(struct cursor c) {
+	for (uint32_t files = take_u32(&c); files > 0; files--) {
+		char *path = take_string(&c);
+		uint32_t mode = take_u32(&c), n = take_u32(&c);
+		write_file(path, mode, take(&c, n), n);
+	}
+}
+
+// porter waits beside a runtime that was started ahead: it tells the host when that is
+// ready, takes the one command, writes the files and hands over entry and arguments. It
+// has no more rights than the program, and has ended when that begins: the runtime reads
+// to the end of the socket.
+static void porter(int runtime, int slave) {
+	char byte;
+	ssize_t n;
+	MUST(COMMAND_FD, "begin a session", setsid()); // keys and signals are the runtime's
+	do
+		n = read(runtime, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1) {
+		errno = ECHILD;
+		report(COMMAND_FD, "start the runtime ahead");
+	}
+	struct box_report ready = {.kind = BOX_READY};
+	MUST(COMMAND_FD, "say that the runtime is ready", write(COMMAND_FD, &ready, sizeof ready));
+	int none[3], count;
+	struct command command = receive_command(none, &count, -1);
+	write_files(command.files);
+	if (command.terminal)
+		MUST(COMMAND_FD, "size the terminal", ioctl(slave, TIOCSWINSZ, &command.size));
+	MUST(COMMAND_FD, "say that the program begins", write(COMMAND_FD, &ready, sizeof ready));
+	for (char **arg = command.argv; *arg; arg++)
+		for (size_t left = strlen(*arg) + 1; left > 0; left -= (size_t)n) {
+			n = send(runtime, *arg + strlen(*arg) + 1 - left, left, MSG_NOSIGNAL);
+			if (n < 0)
+				_exit(0); // the runtime has gone, which init tells the host
+		}
+	_exit(0);
+}
+
+// await_program leaves a porter behind, which is nobody's child but init's: a program
+// has no children that it has not made.
+static void await_program(int slave) {
+	int ends[2];
+	MUST(COMMAND_FD, "make a socket pair", socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+	pid_t parent = fork();
+	MUST(COMMAND_FD, "fork", parent);
+	if (parent == 0) {
+		pid_t child = fork();
+		MUST(COMMAND_FD, "fork", child);
+		if (child > 0)
+			_exit(0);
+		// What it has of the program's would keep that from seeing its streams end.
+		const int have[] = {ends[0], COMMAND_FD, slave};
+		enum { FIRST = 5 };
+		place_descriptors(COMMAND_FD, have, (const int[]){FIRST, COMMAND_FD, FIRST + 1}, 3, O_CLOEXEC);
+		for (int i = 0; i < COMMAND_FD; i++)
+			close(i);
+		MUST(COMMAND_FD, "close descriptors", syscall(SYS_close_range, FIRST + 2, ~0U, 0));
+		porter(FIRST, FIRST + 1);
+	}
+	int status;
+	while (waitpid(parent, &status, 0) < 0 && errno == EINTR)
+		;
+	close(ends[0]);
+	MUST(COMMAND_FD, "place the runtime's socket", dup2(ends[1], WARM_FD));
+	close(ends[1]);
+}
+
+// stub waits for a command and becomes the program, or a runtime that waits for its
+// program. It has no privilege left.
 static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	prctl(PR_SET_NAME, "box");
 	sigset_t none;
@@ -344,34 +445,16 @@ static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	MUST(COMMAND_FD, "say ready", write(COMMAND_FD, &ready, sizeof ready));
 
 	int stdio[3], count;
-	uint32_t length = receive_start(stdio, &count);
-	char *command = malloc(length);
-	if (!command)
-		report(COMMAND_FD, "receive command");
-	read_all(COMMAND_FD, command, length, COMMAND_FD, "receive command");
-	char left;
-	if (gate >= 0 && read(gate, &left, 1) != 0)
-		report(COMMAND_FD, "wait for init");
-	struct cursor c = {command, command + length};
-	uint32_t terminal = take_u32(&c), seconds = take_u32(&c);
-	struct winsize size = {0};
-	size.ws_col = (unsigned short)take_u32(&c);
-	size.ws_row = (unsigned short)take_u32(&c);
-	char *dir = take_string(&c);
-	char **argv = take_strings(&c), **envp = take_strings(&c);
-	for (uint32_t files = take_u32(&c); files > 0; files--) {
-		char *path = take_string(&c);
-		uint32_t mode = take_u32(&c), n = take_u32(&c);
-		write_file(path, mode, take(&c, n), n);
-	}
-	if (config.own_limits && seconds > 0) {
+	struct command command = receive_command(stdio, &count, gate);
+	write_files(command.files);
+	if (config.own_limits && command.seconds > 0) {
 		// SIGXCPU first, which tells why; then SIGKILL.
-		struct rlimit cpu = {.rlim_cur = seconds, .rlim_max = seconds + 1};
+		struct rlimit cpu = {.rlim_cur = command.seconds, .rlim_max = command.seconds + 1};
 		MUST(COMMAND_FD, "limit processor time", setrlimit(RLIMIT_CPU, &cpu));
 	}
-	if (terminal) {
+	if (command.terminal) {
 		MUST(COMMAND_FD, "take the terminal", ioctl(slave, TIOCSCTTY, 0));
-		MUST(COMMAND_FD, "size the terminal", ioctl(slave, TIOCSWINSZ, &size));
+		MUST(COMMAND_FD, "size the terminal", ioctl(slave, TIOCSWINSZ, &command.size));
 		stdio[0] = stdio[1] = stdio[2] = slave;
 	} else if (count != 3) {
 		errno = EBADF;
@@ -381,14 +464,18 @@ static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	}
 	for (int i = 0; i < 3; i++)
 		MUST(COMMAND_FD, "set up descriptors", dup2(stdio[i], i));
+	if (command.warm)
+		await_program(slave);
 	// All others go with the exec, the command socket too: that tells the host
 	// that the program runs.
-	MUST(COMMAND_FD, "close descriptors", syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC));
-	MUST(COMMAND_FD, "enter the program's folder", chdir(dir));
-	environ = envp;
+	MUST(COMMAND_FD, "close descriptors", syscall(SYS_close_range, 3, WARM_FD - 1, CLOSE_RANGE_CLOEXEC));
+	MUST(COMMAND_FD, "close descriptors", syscall(SYS_close_range, WARM_FD + (command.warm ? 1 : 0), ~0U, CLOSE_RANGE_CLOEXEC));
+	MUST(COMMAND_FD, "enter the program's folder", chdir(command.dir));
+	environ = command.envp;
 	// With the socket's end this tells an exec from a box that was killed.
-	MUST(COMMAND_FD, "say that the program begins", write(COMMAND_FD, &ready, sizeof ready));
-	execvp(argv[0], argv);
+	if (!command.warm)
+		MUST(COMMAND_FD, "say that the program begins", write(COMMAND_FD, &ready, sizeof ready));
+	execvp(command.argv[0], command.argv);
 	report(COMMAND_FD, "execute the program");
 }
 

@@ -150,7 +150,7 @@ func TestStartFailures(t *testing.T) {
 		t.Error("a dead box took a command")
 	}
 	for _, path := range []string{"", "/etc/x", "../x", "a/../../x", "a//b", "a\x00b", ".."} {
-		if _, err := (Command{Args: []string{"true"}, Files: []File{{Path: path}}}).encode(); err == nil {
+		if _, err := (Command{Args: []string{"true"}, Files: []File{{Path: path}}}).encode(false); err == nil {
 			t.Errorf("path %q was taken", path)
 		}
 	}

@@ -47,53 +47,123 @@ type Process struct {
 
 // MaxCommandBytes bounds a command with its files: it is held in the box's
 // memory for a moment.
-const MaxCommandBytes = 32 << 20
+const MaxCommandBytes = 40 << 20
+
+// Warm starts a runtime in the box ahead of its program and returns when the runtime
+// says that it is ready: it then waits on its descriptor 255 (lang.WarmFD has the
+// protocol). Start gives it the program. Files are the program's and not the runtime's;
+// cmd's are written now.
+func (b *Box) Warm(ctx context.Context, cmd Command) error {
+	if err := b.enter(false, true); err != nil {
+		return fmt.Errorf("start runtime: %w", err)
+	}
+	err := b.exec(ctx, cmd, true)
+	if err == nil {
+		var used Usage
+		used, err = b.Usage()
+		b.mu.Lock()
+		b.before = used.CPU
+		b.mu.Unlock()
+	}
+	if err != nil {
+		return fmt.Errorf("start runtime: %w", err)
+	}
+	return nil
+}
 
 // Start gives the box its command and returns when the program runs. A box takes
-// one. The error is of Corun's making, or says why the program could not be
+// one. In a box with a runtime (Warm) the command's arguments are what that is to be
+// told: the entry, then the program's arguments; its environment, folder and streams are
+// the runtime's. The error is of Corun's making, or says why the program could not be
 // executed (then it is a syscall.Errno below).
 func (b *Box) Start(ctx context.Context, cmd Command) (_ *Process, err error) {
-	payload, err := cmd.encode()
+	if err := b.enter(true, false); err != nil {
+		return nil, fmt.Errorf("start program: %w", err)
+	}
+	b.mu.Lock()
+	warm := b.process
+	b.mu.Unlock()
+	if warm == nil {
+		err = b.exec(ctx, cmd, false)
+	} else {
+		err = b.hand(ctx, cmd, warm)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start program: %w", err)
 	}
 	b.mu.Lock()
-	used := b.started
-	b.started = true
-	b.mu.Unlock()
-	if used {
-		return nil, fmt.Errorf("start program: %w", ErrUsed)
+	defer b.mu.Unlock()
+	return b.process, nil
+}
+
+// enter notes that the box is given its program, or its runtime, which it is once.
+func (b *Box) enter(started, warmed bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.started || b.warmed && warmed {
+		return ErrUsed
+	}
+	b.started, b.warmed = started, b.warmed || warmed
+	return nil
+}
+
+// exec makes the stub execute a command: a program, or a runtime ahead of one.
+func (b *Box) exec(ctx context.Context, cmd Command, warm bool) error {
+	payload, err := cmd.encode(warm)
+	if err != nil {
+		return err
 	}
 	p := &Process{box: b, terminal: cmd.Terminal != nil}
 	var inside []*os.File
-	defer func() {
-		for _, f := range inside {
-			_ = f.Close() // the box has its own
-		}
-		if err != nil {
-			err = fmt.Errorf("start program: %w", err)
-			p.closePipes()
-		}
-	}()
 	if !p.terminal {
-		if inside, err = p.makePipes(); err != nil {
-			return nil, err
-		}
+		inside, err = p.makePipes()
 	}
+	if err == nil {
+		err = b.tell(ctx, payload, inside, !warm)
+	}
+	for _, f := range inside {
+		_ = f.Close() // the box has its own
+	}
+	if err != nil {
+		p.closePipes()
+		return err
+	}
+	b.mu.Lock()
+	b.process = p // Destroy closes its pipes
+	b.mu.Unlock()
+	return nil
+}
+
+// hand gives a program to the runtime that waits for one.
+func (b *Box) hand(ctx context.Context, cmd Command, runtime *Process) error {
+	if runtime.terminal != (cmd.Terminal != nil) {
+		return errors.New("the runtime has other streams than the program is to have")
+	}
+	payload, err := cmd.encode(false)
+	if err != nil {
+		return err
+	}
+	return b.tell(ctx, payload, nil, true)
+}
+
+// tell sends a command and waits for the box's word that it is done, and, where that is
+// the box's last, for the end.
+func (b *Box) tell(ctx context.Context, payload []byte, inside []*os.File, last bool) error {
 	// Should ctx end, what follows ends with the socket. The box is of no use
 	// then.
 	stop := context.AfterFunc(ctx, func() { hangUp(b.command) })
 	defer stop()
 	if err := b.send(payload, inside); err != nil {
-		return nil, errors.Join(fmt.Errorf("send the command: %w", err), ctx.Err())
+		return errors.Join(fmt.Errorf("send the command: %w", err), ctx.Err())
 	}
-	if err := b.awaitExec(); err != nil {
-		return nil, errors.Join(err, ctx.Err())
+	await := b.awaitStub
+	if last {
+		await = b.awaitExec
 	}
-	b.mu.Lock()
-	b.process = p // Destroy closes its pipes
-	b.mu.Unlock()
-	return p, nil
+	if err := await(); err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return nil
 }
 
 // awaitExec waits for the stub's word that it executes the program, and then for
@@ -195,7 +265,7 @@ func sendWith(socket *os.File, data []byte, files []*os.File) error {
 }
 
 // encode checks a command and writes it as the stub reads it.
-func (c Command) encode() ([]byte, error) {
+func (c Command) encode(warm bool) ([]byte, error) {
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		return nil, errors.New("the command is empty")
 	}
@@ -210,9 +280,12 @@ func (c Command) encode() ([]byte, error) {
 			}
 		}
 	}
-	head := [4]uint32{1: uint32((c.CPUTime + time.Second - 1) / time.Second)}
+	head := [5]uint32{1: uint32((c.CPUTime + time.Second - 1) / time.Second)}
 	if c.Terminal != nil {
 		head[0], head[2], head[3] = 1, uint32(c.Terminal.Cols), uint32(c.Terminal.Rows)
+	}
+	if warm {
+		head[4] = 1
 	}
 	var b []byte
 	for _, n := range head {

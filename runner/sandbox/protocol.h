@@ -25,6 +25,10 @@ enum {
 	BOX_MAX_FILTER = 8192 // instructions of all together
 };
 
+// Where a runtime that was started ahead waits for its program: lang.WarmFD has the
+// protocol. The last descriptor that a program of a box may have.
+enum { WARM_FD = 255 };
+
 enum { BOX_GROUPS = 8 }; // cgroup descriptors at most
 
 // On the zygote's socket, launcher to zygote, with the box's descriptors: its ends
