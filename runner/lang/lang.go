@@ -46,8 +46,23 @@ type Profile struct {
 	Compile *Compile `toml:"compile"`
 	// Warm starts the runtime ahead of a run; nil where that is not worth it.
 	Warm *Warm `toml:"warm"`
-	// Template is a short program to start from.
+	// Packages are those of the distribution's that an image needs for the language.
+	Packages []string `toml:"packages"`
+	// Setup are shell commands, run once in a new image by root, after its packages.
+	Setup []string `toml:"setup"`
+	// Limits are what the language needs to be other than usual.
+	Limits Limits `toml:"limits"`
+	// Template is a short program to start from. Given Input it prints Output, which
+	// proves that the language works.
 	Template []File `toml:"template"`
+	Input    string `toml:"input"`
+	Output   string `toml:"output"`
+}
+
+// Limits of a language's runs that are not the usual ones; 0 leaves those.
+type Limits struct {
+	MemoryBytes int64 `toml:"memory_bytes"`
+	Processes   int   `toml:"processes"`
 }
 
 // Compile is the first of two stages. Its command is run in /work, among the
@@ -232,6 +247,9 @@ func (p *Profile) check() error {
 	}
 	if err := errors.Join(checkEnv(p.Env), p.checkCompile(), p.checkWarm()); err != nil {
 		return err
+	}
+	if p.Limits.MemoryBytes < 0 || p.Limits.Processes < 0 {
+		return errors.New("limits: they must not be negative")
 	}
 	for _, f := range p.Template {
 		if !fs.ValidPath(f.Path) || f.Path == "." {
