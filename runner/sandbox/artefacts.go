@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// CollectLimits bound what is read of a box. Each must be above 0.
+// CollectLimits bound what is read of a box. Each number must be above 0.
 type CollectLimits struct {
+	// Path is the one file or folder in /work that is read, relative to that and with /
+	// between its parts; "" is all. Nothing is collected if it is not there, or neither.
+	Path  string
 	Bytes int64 // of all files together, as read: a sparse file has all its zeroes
 	Files int   // entries that are looked at: files, folders and all else
 	Depth int   // folders within each other
@@ -41,6 +46,9 @@ var ErrTooMuch = errors.New("the program left too much")
 // another one. Destroy must not have been called. Of gVisor's boxes nothing can be
 // collected: their files are gone with their kernel.
 func (b *Box) Collect(ctx context.Context, limits CollectLimits) (Collected, error) {
+	if limits.Path != "" && (!fs.ValidPath(limits.Path) || limits.Path == ".") {
+		return Collected{}, fmt.Errorf("collect from %s: the path is %q: it must be relative and clean", b.id, limits.Path)
+	}
 	if limits.Bytes <= 0 || limits.Files <= 0 || limits.Depth <= 0 {
 		return Collected{}, fmt.Errorf("collect from %s: the limits are %+v: each must be above 0", b.id, limits)
 	}
@@ -81,6 +89,30 @@ func (c *custody) collect(ctx context.Context, limits CollectLimits) (*os.File, 
 	return collect(ctx, work, limits)
 }
 
+// start reads what Path names.
+func (c *collector) start(work int) error {
+	if c.limits.Path == "" {
+		return c.folder(work, ".", "", 1)
+	}
+	parent, name := path.Split(c.limits.Path)
+	if parent != "" {
+		folder, err := open(work, parent, unix.O_DIRECTORY)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer folder.Close()
+		work = int(folder.Fd())
+	}
+	err := c.entry(work, name, c.limits.Path, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
 // collector writes what it finds into a file in memory that another process can be
 // given. It holds a descriptor for each folder that it is in.
 type collector struct {
@@ -104,7 +136,7 @@ func collect(ctx context.Context, folder int, limits CollectLimits) (_ *os.File,
 		}
 	}()
 	c := &collector{ctx: ctx, out: bufio.NewWriterSize(f, 1<<16), limits: limits, left: limits.Bytes}
-	if err := c.folder(folder, ".", "", 1); err != nil {
+	if err := c.start(folder); err != nil {
 		return nil, err
 	}
 	if err := c.out.Flush(); err != nil {
@@ -133,7 +165,7 @@ func open(folder int, name string, flags uint64) (*os.File, error) {
 }
 
 // folder looks at all entries of a folder, in the order of their names.
-func (c *collector) folder(parent int, name, path string, depth int) error {
+func (c *collector) folder(parent int, name, prefix string, depth int) error {
 	if depth > c.limits.Depth {
 		return fmt.Errorf("%w: more than %d folders within each other", ErrTooMuch, c.limits.Depth)
 	}
@@ -154,7 +186,7 @@ func (c *collector) folder(parent int, name, path string, depth int) error {
 		if c.looked++; c.looked > c.limits.Files {
 			return fmt.Errorf("%w: more than %d files and folders", ErrTooMuch, c.limits.Files)
 		}
-		if err := c.entry(int(dir.Fd()), name, path+name, depth); err != nil {
+		if err := c.entry(int(dir.Fd()), name, prefix+name, depth); err != nil {
 			return err
 		}
 	}

@@ -189,3 +189,36 @@ func TestCollectStaysBeneath(t *testing.T) {
 		t.Error("what was collected can be changed")
 	}
 }
+
+func TestCollectPath(t *testing.T) {
+	const code = `
+import os
+os.makedirs('out/deep'); open('out/deep/plot.png', 'w').write('png'); open('out/a', 'w').write('a')
+open('beside', 'w').write('b'); os.symlink('/etc', 'link'); os.symlink('out', 'within'); os.mkfifo('fifo')`
+	for path, want := range map[string]string{
+		"out": "out/a out/deep/plot.png", "out/deep": "out/deep/plot.png", "beside": "beside",
+		"out/deep/plot.png": "out/deep/plot.png", "none": "", "none/at/all": "", "beside/below": "",
+		"link": "", "link/passwd": "", "within/a": "", "fifo": "",
+	} {
+		limits := wide
+		limits.Path = path
+		got, err := collected(t, ran(t, code), limits)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		var paths []string
+		for _, f := range got.Files {
+			paths = append(paths, f.Path)
+		}
+		if strings.Join(paths, " ") != want {
+			t.Errorf("%s: got %q, want %q", path, paths, want)
+		}
+	}
+	for _, path := range []string{"..", "../x", "/etc", "a/../b", ".", "a//b"} {
+		limits := wide
+		limits.Path = path
+		if _, err := build(t, spec()).Collect(t.Context(), limits); err == nil {
+			t.Errorf("the path %q is collected", path)
+		}
+	}
+}

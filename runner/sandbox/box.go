@@ -55,6 +55,8 @@ func (e ends) close() {
 // this process's own (custody) or another's (remote).
 type keeper interface {
 	usage() (Usage, error)
+	// weigh has the box stand back behind others, or not, where processors are short.
+	weigh(background bool) error
 	kill() error
 	exited() <-chan struct{} // closed when nothing runs in the box any more
 	oom() <-chan struct{}    // closed when the kernel killed for lack of memory

@@ -138,6 +138,31 @@ func (c *cgroup) limit2(limits Limits) error {
 	return nil
 }
 
+// Weights of a group among its like where processors are short, by version. In the
+// background a box gets a thirtieth of what another gets.
+const (
+	usualShares, backgroundShares = "1024", "32" // cpu.shares
+	usualWeight, backgroundWeight = "100", "3"   // cpu.weight
+)
+
+// weigh sets how the group stands back behind others.
+func (c *cgroup) weigh(background bool) error {
+	folder, file, value := filepath.Join(c.h.root, string(cgroup1.Cpu), c.group), "cpu.shares", usualShares
+	if background {
+		value = backgroundShares
+	}
+	if c.h.unified {
+		folder, file, value = c.h.memoryFolder(c.group), "cpu.weight", usualWeight
+		if background {
+			value = backgroundWeight
+		}
+	}
+	if err := put(folder, file, value); err != nil {
+		return fmt.Errorf("weigh cgroup %s: %w", c.group, err)
+	}
+	return nil
+}
+
 // entrances are what a process enters the group by: with version 2 the folder, for
 // clone3's CLONE_INTO_CGROUP, so that nothing of the box is ever outside; with version
 // 1 each controller's tasks file, for it to write itself into. The caller closes them.

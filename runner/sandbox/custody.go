@@ -407,6 +407,15 @@ func (c *custody) usage() (Usage, error) {
 	return u, nil
 }
 
+func (c *custody) weigh(background bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cgroup == nil {
+		return nil
+	}
+	return c.cgroup.weigh(background)
+}
+
 func (c *custody) oom() <-chan struct{}    { return c.outOfMem }
 func (c *custody) exited() <-chan struct{} { return c.gone }
 

@@ -51,13 +51,20 @@ const MaxCommandBytes = 40 << 20
 
 // Warm starts a runtime in the box ahead of its program and returns when the runtime
 // says that it is ready: it then waits on its descriptor 255 (lang.WarmFD has the
-// protocol). Start gives it the program. Files are the program's and not the runtime's;
+// protocol). Until then the box stands back behind others for processors. Start gives it the program. Files are the program's and not the runtime's;
 // cmd's are written now.
 func (b *Box) Warm(ctx context.Context, cmd Command) error {
 	if err := b.enter(false, true); err != nil {
 		return fmt.Errorf("start runtime: %w", err)
 	}
-	err := b.exec(ctx, cmd, true)
+	// Somebody may be waiting for another box's program; for this one's nobody is.
+	err := b.keep.weigh(true)
+	if err == nil {
+		err = b.exec(ctx, cmd, true)
+	}
+	if err == nil {
+		err = b.keep.weigh(false)
+	}
 	if err == nil {
 		var used Usage
 		used, err = b.Usage()

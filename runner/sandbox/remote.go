@@ -36,13 +36,15 @@ type request struct {
 	Spec  *Spec  `json:"spec,omitempty"`
 	After int64  `json:"after,omitempty"` // nanoseconds until the caller gives up
 
-	Collect *CollectLimits `json:"collect,omitempty"`
+	Collect    *CollectLimits `json:"collect,omitempty"`
+	Background bool           `json:"background,omitempty"`
 }
 
 // What can be asked.
 const (
 	doBuild     = "build"
 	doUsage     = "usage"
+	doWeigh     = "weigh"
 	doKill      = "kill"
 	doRemove    = "remove"
 	doCollect   = "collect"
@@ -365,6 +367,13 @@ func (b *remoteBox) usage() (Usage, error) {
 	return b.last, err
 }
 
+func (b *remoteBox) weigh(background bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	_, err := b.remote.ask(ctx, request{Do: doWeigh, Box: b.id, Background: background})
+	return err
+}
+
 func (b *remoteBox) kill() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
@@ -592,6 +601,8 @@ func (s *server) withBox(ctx context.Context, q request, m *reply) error {
 	switch q.Do {
 	case doUsage:
 		u, err = c.usage()
+	case doWeigh:
+		return c.weigh(q.Background)
 	case doKill:
 		return c.kill()
 	case doRemove:
