@@ -18,8 +18,8 @@ import (
 )
 
 // Build gives the recipe's image, made from this machine's own package sources if
-// it is not there yet, which takes about half a minute. Two processes that build it
-// at the same time build it once. progress is told what goes on.
+// it is not there yet, which takes some minutes. Two processes that build it at the
+// same time build it once. progress is told what goes on.
 func Build(ctx context.Context, r Recipe, dir string, progress io.Writer) (Image, error) {
 	if img, err := Open(dir, r.Name()); err == nil && img.Digest != "" {
 		tidy(dir, progress)
@@ -58,7 +58,7 @@ func (d *folder) build(ctx context.Context, r Recipe) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.remove()) }()
-	fmt.Fprintf(d.say, "Building the image %s from %s %s packages; once, about half a minute.\n", r.Name(), r.release.id, r.release.codename)
+	fmt.Fprintf(d.say, "Building the image %s from %s %s packages; once, some minutes.\n", r.Name(), r.release.id, r.release.codename)
 	if err := bootstrap(ctx, r, w, d.say); err != nil {
 		return err
 	}
@@ -104,13 +104,20 @@ func bootstrap(ctx context.Context, r Recipe, w *workspace, progress io.Writer) 
 	if !root {
 		args, mode, format, target = nil, "unshare", "tar", filepath.Join(w.spare, "rootfs.tar")
 	}
+	hooks, err := r.languages.hooks(w.spare)
+	if err != nil {
+		return err
+	}
 	args = append(args, "mmdebstrap",
 		"--mode="+mode, "--variant=essential", "--format="+format, "--quiet",
 		`--aptopt=Acquire::Languages "none"`, `--aptopt=APT::Install-Recommends "false"`,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/info/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-		"--include="+strings.Join(r.Packages, ","),
-		r.release.codename, target, "-")
+		// Java's package makes links there, and fails without it.
+		`--essential-hook=mkdir -p "$1/usr/share/man/man1"`,
+		"--include="+strings.Join(r.Packages, ","))
+	args = append(args, hooks...)
+	args = append(args, r.release.codename, target, "-")
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin = strings.NewReader(sources)
 	cmd.Env = append(os.Environ(), "TMPDIR="+w.spare)

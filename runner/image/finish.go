@@ -29,6 +29,7 @@ var mountpoints = []string{"work", "tmp", "dev", "proc", "sys", "run", "etc"}
 var unwanted = []string{
 	"etc/shadow", "etc/shadow-", "etc/passwd-", "etc/group-", "etc/gshadow", "etc/gshadow-", "etc/machine-id", "etc/apt",
 	"var/lib/apt", "var/cache/apt", "var/cache/debconf", "var/log", "var/lib/dpkg", "boot", "media", "mnt", "srv", "home",
+	"usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/icons", "usr/share/bug", "usr/share/lintian",
 }
 
 // emptied are places that boxes mount over, with devices and what packages left.

@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	profiles "corun/sandbox-profiles"
 )
 
 // Host gives an image that shows this machine's own /usr, for machines where
-// none can be built. It is weaker: programs learn what is installed here. Nothing
-// is mounted on the host: boxes mount /usr themselves, read-only.
+// none can be built. It is weaker: programs learn what is installed here, and no
+// language's setup commands are run. Nothing is mounted on the host: boxes mount
+// /usr themselves, read-only.
 func Host(dir string) (Image, error) {
 	rootfs, err := filepath.Abs(filepath.Join(dir, hostFolder, rootfsFolder))
 	if err != nil {
@@ -52,7 +55,14 @@ func makeHost(rootfs string) error {
 			}
 		}
 	}
-	return copyLinks("/etc/alternatives", filepath.Join(rootfs, "etc/alternatives"))
+	if err := copyLinks("/etc/alternatives", filepath.Join(rootfs, "etc/alternatives")); err != nil {
+		return err
+	}
+	all, err := readLanguages(profiles.FS)
+	if err != nil {
+		return err
+	}
+	return all.write(root, languagesFolder)
 }
 
 // copyLinks copies the links of a folder that may not be there.

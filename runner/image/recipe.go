@@ -20,13 +20,16 @@ import (
 
 // recipeLayout is part of a recipe's hash. It is raised when Build makes something else
 // from the same recipe.
-const recipeLayout = 1
+const recipeLayout = 2
 
 // Recipe says what is in an image.
 type Recipe struct {
 	Label    string   `toml:"name"`
 	Packages []string `toml:"packages"`
-	release  release
+	// Languages adds what every language needs.
+	Languages bool `toml:"languages"`
+	languages languages
+	release   release
 }
 
 // release is the distribution that packages are taken from: this machine's.
@@ -73,6 +76,12 @@ func ReadRecipe(name string) (Recipe, error) {
 	if err := r.check(); err != nil {
 		return Recipe{}, fmt.Errorf("read recipe %s: %w", name, err)
 	}
+	if r.Languages {
+		if r.languages, err = readLanguages(profiles.FS); err != nil {
+			return Recipe{}, fmt.Errorf("read recipe %s: %w", name, err)
+		}
+		r.Packages = append(r.Packages, r.languages.packages...)
+	}
 	r.release, err = thisRelease()
 	return r, err
 }
@@ -88,7 +97,11 @@ func (r Recipe) check() error {
 	if len(r.Packages) == 0 {
 		return errors.New("packages is empty: name at least one, as bash")
 	}
-	for _, p := range r.Packages {
+	return checkPackages(r.Packages)
+}
+
+func checkPackages(names []string) error {
+	for _, p := range names {
 		if !goodPackage.MatchString(p) {
 			return fmt.Errorf("packages has %q, which is no name of a package", p)
 		}
@@ -118,6 +131,8 @@ func thisRelease() (r release, err error) {
 // Name is the name of the image that the recipe makes.
 func (r Recipe) Name() string {
 	packages := slices.Sorted(slices.Values(r.Packages))
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", recipeLayout, r.release.id, r.release.codename, strings.Join(packages, " ")))
-	return r.Label + "-" + hex.EncodeToString(sum[:6])
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d %s %s %s", recipeLayout, r.release.id, r.release.codename, strings.Join(slices.Compact(packages), " "))
+	r.languages.hash(sum)
+	return r.Label + "-" + hex.EncodeToString(sum.Sum(nil)[:6])
 }
