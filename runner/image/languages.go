@@ -90,13 +90,17 @@ func (l languages) hash(sum hash.Hash) {
 	}
 }
 
-// write puts the files below a folder of root. One that is there already and the same
-// is left alone, as programs may be reading it.
+// write puts the files below a folder of root; scripts can be executed. One that is there
+// already and the same is left alone, as programs may be reading it.
 func (l languages) write(root *os.Root, folder string) error {
 	return l.walk(func(name string, data []byte) error {
 		name = path.Join(folder, name)
 		if there, err := root.ReadFile(name); err == nil && bytes.Equal(there, data) {
 			return nil
+		}
+		mode := fs.FileMode(0o644)
+		if bytes.HasPrefix(data, []byte("#!")) {
+			mode = 0o755
 		}
 		for i := range name {
 			if name[i] != '/' {
@@ -109,10 +113,10 @@ func (l languages) write(root *os.Root, folder string) error {
 				return err
 			}
 		}
-		if err := root.WriteFile(name, data, 0o644); err != nil {
+		if err := root.WriteFile(name, data, mode); err != nil {
 			return err
 		}
-		return root.Chmod(name, 0o644)
+		return root.Chmod(name, mode)
 	})
 }
 
