@@ -19,7 +19,7 @@ func BenchmarkFirstByte(b *testing.B) {
 			var times, starts []float64
 			for b.Loop() {
 				b.StopTimer()
-				eventually(b, "a full pool", func() bool { return r.pool.waiting() == 4 })
+				eventually(b, "a full pool", func() bool { return r.waiting() == 4 })
 				first := make(chan time.Time, 1)
 				req := program(language, text)
 				req.Room, req.By = room, "ann"

@@ -47,14 +47,6 @@ func (r *Runner) Exec(ctx context.Context, req Request, stdin io.Reader, stdout,
 		return store.Run{}, err
 	}
 	run = newRun(r, j, time.Now())
-	if err := r.enroll(); err != nil {
-		return store.Run{}, err
-	}
-	place, err := r.enterQueue()
-	if err != nil {
-		r.active.Done()
-		return store.Run{}, err
-	}
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	if req.Stdin == nil {
@@ -64,12 +56,8 @@ func (r *Runner) Exec(ctx context.Context, req Request, stdin io.Reader, stdout,
 			}
 		}()
 	}
-	go run.supervise(place)
-	select {
-	case <-run.done:
-	case <-ctx.Done():
-		_ = run.Stop()
-		<-run.done
+	if err := r.see(ctx, run); err != nil {
+		return store.Run{}, err
 	}
 	mu.Lock()
 	defer mu.Unlock()

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"corun/runner/lang"
@@ -32,6 +34,9 @@ type Language struct {
 	Extensions []string       `json:"extensions"`
 	Entry      string         `json:"entry"`
 	Limits     LanguageLimits `json:"limits"`
+	// Problem is what is wrong with a language that works all the same: that its programs
+	// start slowly, and why.
+	Problem string `json:"problem,omitempty"`
 }
 
 // LanguageLimits are the limits of a run as callers of the API see them. The
@@ -66,14 +71,52 @@ func Profile(name string) (*lang.Profile, error) {
 	return p, nil
 }
 
+// chosenProfiles gives those of the profiles that are wanted; nil wants all.
+func chosenProfiles(names []string) (*lang.Set, error) {
+	all, err := profileSet()
+	if err != nil || names == nil {
+		return all, err
+	}
+	wanted := make(map[*lang.Profile]bool)
+	for _, name := range names {
+		p, ok := all.Find(name)
+		if !ok {
+			return nil, unknownLanguage(name, all)
+		}
+		wanted[p] = true
+	}
+	return all.Select(func(p *lang.Profile) bool { return wanted[p] }), nil
+}
+
 // Languages gives the languages that work here, by name.
-func (r *Runner) Languages() []Language { return r.languages }
+func (r *Runner) Languages() []Language {
+	all := slices.Clone(r.languages)
+	for i := range all {
+		all[i].Problem = r.problem(all[i].Name)
+	}
+	return all
+}
+
+// problem says why a language's runtime cannot be started ahead.
+func (r *Runner) problem(name string) string {
+	p, _ := r.langs.Find(name)
+	if p.Warm == nil {
+		return ""
+	}
+	for _, mode := range []string{ModeTerminal, ModePipes} {
+		if failure := r.pools.of(r.warmKind(p, mode)).Failure; failure != nil {
+			return fmt.Sprintf("programs start slowly, for the runtime cannot be started ahead: %v", failure)
+		}
+	}
+	return ""
+}
 
 // Language gives one of them by name or alias.
 func (r *Runner) Language(name string) (Language, bool) {
 	if p, ok := r.langs.Find(name); ok {
 		for _, l := range r.languages {
 			if l.Name == p.Name {
+				l.Problem = r.problem(l.Name)
 				return l, true
 			}
 		}
@@ -98,14 +141,14 @@ func (r *Runner) Template(name string) []File {
 // tryLanguages keeps the languages that tell their version in a box.
 func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
 	var failures []error
+	versions, errs := r.versions(ctx, all.All())
 	r.langs = all.Select(func(p *lang.Profile) bool {
-		version, err := r.tryLanguage(ctx, p)
-		if err != nil {
+		if err := errs[p]; err != nil {
 			r.log.Warn("language does not work here", "language", p.Name, "error", err)
 			failures = append(failures, fmt.Errorf("%s: %w", p.Name, err))
 			return false
 		}
-		r.languages = append(r.languages, r.describe(p, version))
+		r.languages = append(r.languages, r.describe(p, versions[p]))
 		return true
 	})
 	if err := ctx.Err(); err != nil {
@@ -117,11 +160,40 @@ func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
 	return nil
 }
 
+// versions tries languages, as many at once as there are processors.
+func (r *Runner) versions(ctx context.Context, all []*lang.Profile) (map[*lang.Profile]string, map[*lang.Profile]error) {
+	var mu sync.Mutex
+	versions, errs := make(map[*lang.Profile]string), make(map[*lang.Profile]error)
+	next := make(chan *lang.Profile)
+	var tries sync.WaitGroup
+	for range runtime.NumCPU() {
+		tries.Go(func() {
+			for p := range next {
+				version, err := r.tryLanguage(ctx, p)
+				mu.Lock()
+				versions[p], errs[p] = version, err
+				mu.Unlock()
+			}
+		})
+	}
+	for _, p := range all {
+		next <- p
+	}
+	close(next)
+	tries.Wait()
+	return versions, errs
+}
+
 // tryLanguage runs a language's version command in a box of its own.
 func (r *Runner) tryLanguage(ctx context.Context, p *lang.Profile) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryWithin)
 	defer cancel()
-	box, err := r.pool.take(ctx)
+	limits := r.limits.forLanguage(p)
+	k := r.runKind(p, limits.Box)
+	if p.Compile != nil {
+		k = r.compileKind(p, limits.Compile.Box)
+	}
+	box, err := r.pools.take(ctx, k)
 	if err != nil {
 		return "", err
 	}
@@ -149,7 +221,7 @@ func (r *Runner) tryLanguage(ctx context.Context, p *lang.Profile) (version stri
 }
 
 func (r *Runner) describe(p *lang.Profile, version string) Language {
-	l := r.limits
+	l := r.limits.forLanguage(p)
 	return Language{
 		Name: p.Name, Version: version, Aliases: notNil(p.Aliases), Extensions: notNil(p.Extensions), Entry: p.Entry,
 		Limits: LanguageLimits{

@@ -3,10 +3,12 @@ package runner
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
+	"corun/runner/lang"
 	"corun/runner/sandbox"
 )
 
@@ -33,6 +35,22 @@ type Limits struct {
 	// SourceBytes and SourceFiles bound the snapshot that is run.
 	SourceBytes int64
 	SourceFiles int
+	// ArtefactBytes and ArtefactFiles bound what a program leaves in /work/out.
+	ArtefactBytes int64
+	ArtefactFiles int
+	// Compile bounds the compile stage, which comes before all of these.
+	Compile CompileLimits
+}
+
+// CompileLimits bound a compile stage.
+type CompileLimits struct {
+	Box     sandbox.Limits
+	CPUTime time.Duration
+	Wall    time.Duration
+	// MessageBytes is how much a compiler may print; ResultBytes is the size of what it
+	// makes.
+	MessageBytes int64
+	ResultBytes  int64
 }
 
 // DefaultLimits are those of CONTRACT.md §6.
@@ -47,6 +65,42 @@ func DefaultLimits() Limits {
 		OutputRate:   16 << 20,
 		SourceBytes:  4 << 20,
 		SourceFiles:  200,
+
+		ArtefactBytes: 8 << 20,
+		ArtefactFiles: 100,
+		Compile: CompileLimits{
+			// Compilers take as many processors as there are, and write large files beside
+			// what they make.
+			Box: sandbox.Limits{
+				CPUs: min(2, float64(runtime.NumCPU())), MemoryBytes: 1 << 30, Processes: 64,
+				ScratchBytes: 256 << 20, ScratchInodes: 16384, FileBytes: 64 << 20, OpenFiles: 1024,
+			},
+			CPUTime: 10 * time.Second, Wall: 20 * time.Second,
+			MessageBytes: 1 << 20, ResultBytes: 64 << 20,
+		},
+	}
+}
+
+// forLanguage gives l with what a language needs to be other than usual.
+func (l Limits) forLanguage(p *lang.Profile) Limits {
+	if p.Limits.MemoryBytes > 0 {
+		l.Box.MemoryBytes = p.Limits.MemoryBytes
+	}
+	if p.Limits.Processes > 0 {
+		l.Box.Processes = p.Limits.Processes
+	}
+	if p.Compile != nil && p.Compile.MemoryBytes > 0 {
+		l.Compile.Box.MemoryBytes = p.Compile.MemoryBytes
+	}
+	return l
+}
+
+// ofCompile gives the limits of the compile stage in the form of a program's.
+func (l Limits) ofCompile() Limits {
+	c := l.Compile
+	return Limits{
+		Box: c.Box, CPUTime: c.CPUTime, WallPipes: c.Wall, WallTerminal: c.Wall, Idle: c.Wall,
+		OutputBytes: c.MessageBytes, OutputRate: l.OutputRate,
 	}
 }
 
@@ -64,39 +118,51 @@ type Lower struct {
 // the box itself can be built.
 const minMemoryBytes = 16 << 20
 
-// lowered gives l with what a request asks for.
-func (l Limits) lowered(by *Lower) (Limits, error) {
-	if by == nil {
+// lowered gives l with what a request asks for, of the program and of the compile stage.
+func (l Limits) lowered(run, compile *Lower) (Limits, error) {
+	if compile != nil {
+		c, err := l.ofCompile().lower("compile_limits", compile)
+		if err != nil {
+			return l, err
+		}
+		l.Compile.Box, l.Compile.CPUTime, l.Compile.Wall, l.Compile.MessageBytes = c.Box, c.CPUTime, c.WallPipes, c.OutputBytes
+	}
+	if run == nil {
 		return l, nil
 	}
+	return l.lower("limits", run)
+}
+
+// lower gives l with what a request asks for in a field.
+func (l Limits) lower(field string, by *Lower) (Limits, error) {
 	wallMost := max(l.WallPipes, l.WallTerminal)
 	for _, c := range []struct {
 		field              string
 		asked, least, most int64
 		words              func(int64) string
 	}{
-		{"limits.cpu_time", int64(by.CPUTime), 1, int64(l.CPUTime), durationWords},
-		{"limits.wall_time", int64(by.Wall), 1, int64(wallMost), durationWords},
-		{"limits.memory", by.MemoryBytes, minMemoryBytes, l.Box.MemoryBytes, byteWords},
-		{"limits.processes", int64(by.Processes), 1, int64(l.Box.Processes), countWords},
-		{"limits.output", by.OutputBytes, 1, l.OutputBytes, byteWords},
+		{".cpu_time", int64(by.CPUTime), 1, int64(l.CPUTime), durationWords},
+		{".wall_time", int64(by.Wall), 1, int64(wallMost), durationWords},
+		{".memory", by.MemoryBytes, minMemoryBytes, l.Box.MemoryBytes, byteWords},
+		{".processes", int64(by.Processes), 1, int64(l.Box.Processes), countWords},
+		{".output", by.OutputBytes, 1, l.OutputBytes, byteWords},
 	} {
 		if c.asked != 0 && (c.asked < c.least || c.asked > c.most) {
-			return l, &InputError{c.field, fmt.Sprintf("%s is not possible: a run can lower this limit to %s at the least, and %s is the most here",
+			return l, &InputError{field + c.field, fmt.Sprintf("%s is not possible: a run can lower this limit to %s at the least, and %s is the most here",
 				c.words(c.asked), c.words(c.least), c.words(c.most))}
 		}
 	}
-	l.CPUTime = lower(l.CPUTime, by.CPUTime)
-	l.WallPipes = lower(l.WallPipes, by.Wall)
-	l.WallTerminal = lower(l.WallTerminal, by.Wall)
-	l.Idle = lower(l.Idle, by.Wall)
-	l.Box.MemoryBytes = lower(l.Box.MemoryBytes, by.MemoryBytes)
-	l.Box.Processes = lower(l.Box.Processes, by.Processes)
-	l.OutputBytes = lower(l.OutputBytes, by.OutputBytes)
+	l.CPUTime = atMost(l.CPUTime, by.CPUTime)
+	l.WallPipes = atMost(l.WallPipes, by.Wall)
+	l.WallTerminal = atMost(l.WallTerminal, by.Wall)
+	l.Idle = atMost(l.Idle, by.Wall)
+	l.Box.MemoryBytes = atMost(l.Box.MemoryBytes, by.MemoryBytes)
+	l.Box.Processes = atMost(l.Box.Processes, by.Processes)
+	l.OutputBytes = atMost(l.OutputBytes, by.OutputBytes)
 	return l, nil
 }
 
-func lower[N int | int64 | time.Duration](limit, asked N) N {
+func atMost[N int | int64 | time.Duration](limit, asked N) N {
 	if asked > 0 && asked < limit {
 		return asked
 	}

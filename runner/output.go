@@ -199,6 +199,22 @@ func (l *outputLog) since(after int) (chunks []Chunk, changed <-chan struct{}, e
 	return l.chunks[after:len(l.chunks):len(l.chunks)], l.changed, l.ended
 }
 
+// count tells how many chunks there are.
+func (l *outputLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.chunks)
+}
+
+// piecesOf gives chunks without their places.
+func piecesOf(chunks []Chunk) []piece {
+	pieces := make([]piece, len(chunks))
+	for i, c := range chunks {
+		pieces[i] = piece{c.Stream, c.Data}
+	}
+	return pieces
+}
+
 func (l *outputLog) size() store.OutputSizes {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,6 +14,9 @@ import (
 const (
 	// buildWithin bounds one building of a box, which takes milliseconds.
 	buildWithin = 10 * time.Second
+	// warmWithin bounds one with the start of a runtime, in the background of a busy
+	// machine.
+	warmWithin = 2 * time.Minute
 	// destroyWithin bounds the end of a box.
 	destroyWithin = 5 * time.Second
 	// refillPause lets the program that a box was taken for begin before its
@@ -22,35 +25,55 @@ const (
 	refillPause = 20 * time.Millisecond
 	// Pauses between failed attempts to build: each is twice the former.
 	firstBackoff = 100 * time.Millisecond
-	mostBackoff  = 10 * time.Second
+	mostBackoff  = time.Minute
 )
 
 // errPoolClosed says that no box is to be had any more.
 var errPoolClosed = errors.New("the pool is closed")
 
 // pool keeps boxes of one kind ready: built, filtered and waiting for their one
-// command. One goroutine fills it; one per ready box watches that it lives.
-//
-// A kind is what a box was made with. There is one now, which serves every
-// language; runtimes that wait already loaded will each be a pool of their own
-// kind with its own build function, beside this one.
+// command, maybe with a runtime that was started ahead. One goroutine fills it to the
+// size that its keeper (pools) wants; one per ready box watches that it lives.
 type pool struct {
 	// Static after open.
-	size  int
+	kind  kind
 	build func(context.Context) (*sandbox.Box, error)
+	// within bounds one building.
+	within time.Duration
+	// turns holds as many tokens as boxes may be built at once; nil for no bound.
+	turns chan struct{}
 	log   *slog.Logger
-	// refill holds a token when a box was taken or died.
-	refill chan struct{}
+	// wake holds a token when a box was taken or died, or another size is wanted.
+	wake   chan struct{}
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	owned  sync.WaitGroup
 
-	mu      sync.Mutex // guards below
-	ready   []*readyBox
-	closed  bool
-	failure error // of the last attempt to build, nil when it went well
-	cold    int64 // boxes that were built because none was ready
-	died    int64 // boxes that died while they waited
+	mu     sync.Mutex // guards below
+	size   int        // how many are wanted
+	ready  []*readyBox
+	closed bool
+	PoolStats
+}
+
+// PoolStats is what became of the boxes of one kind.
+type PoolStats struct {
+	Language string // whose runtime was started in them; "" for none
+	Mode     string // of that runtime; of others what they are for, run or compile
+	Wanted   int
+	Ready    int
+	Building int
+	Taken    int64
+	// Missed counts how often one was wanted and none was ready.
+	Missed int64
+	Died   int64 // while they waited
+	Built  int64
+	// BuildTime is how long the last one took; BuildTimes all together.
+	BuildTime, BuildTimes time.Duration
+	// Bytes is what the last one had of memory when it was ready, at most.
+	Bytes int64
+	// Failure of the last attempt to build, nil when it went well.
+	Failure error
 }
 
 // readyBox is a box in the pool.
@@ -59,60 +82,75 @@ type readyBox struct {
 	taken chan struct{} // closed when it left the pool
 }
 
-// openPool starts to fill a pool. close ends it.
-func openPool(size int, build func(context.Context) (*sandbox.Box, error), log *slog.Logger) *pool {
-	p := &pool{size: size, build: build, log: log, refill: make(chan struct{}, 1)}
+// openPool starts to fill a pool of no size, as yet. close ends it.
+func openPool(k kind, build func(context.Context) (*sandbox.Box, error), turns chan struct{}, log *slog.Logger) *pool {
+	p := &pool{kind: k, build: build, within: buildWithin, turns: turns, log: log, wake: make(chan struct{}, 1)}
+	if k.language != "" {
+		p.within = warmWithin
+	}
+	p.Language, p.Mode = k.language, k.mode
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.owned.Add(1)
 	go p.fill()
 	return p
 }
 
-// take gives a box that is alive: one that waits, the oldest first, or one
-// built at once when none does. The caller destroys it.
-func (p *pool) take(ctx context.Context) (*sandbox.Box, error) {
-	if box := p.pop(); box != nil {
-		return box, nil
-	}
-	if p.ctx.Err() != nil {
-		return nil, errPoolClosed
-	}
-	p.mu.Lock()
-	p.cold++
-	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, buildWithin)
-	defer cancel()
-	return p.build(ctx)
-}
-
-func (p *pool) pop() *sandbox.Box {
+// take gives a box that is alive, the oldest that waits, or nil. The caller destroys it.
+func (p *pool) take() *sandbox.Box {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.ready) > 0 {
-		next := p.ready[0]
-		p.ready = p.ready[1:]
-		close(next.taken)
-		signal(p.refill)
-		select {
-		case <-next.box.Exited():
-			p.died++
-			p.discard(next.box) // its watcher has not noticed yet
-		default:
+		next := p.leave()
+		signal(p.wake)
+		if next.alive() {
+			p.Taken++
 			return next.box
 		}
+		p.Died++
+		p.discard(next.box) // its watcher has not noticed yet
 	}
+	p.Missed++
 	return nil
 }
 
+// leave takes the oldest out of the pool. mu is held.
+func (p *pool) leave() *readyBox {
+	next := p.ready[0]
+	p.ready = p.ready[1:]
+	close(next.taken)
+	return next
+}
+
+func (r *readyBox) alive() bool {
+	select {
+	case <-r.box.Exited():
+		return false
+	case <-r.box.Ended():
+		return false
+	default:
+		return true
+	}
+}
+
+// resize says how many boxes should wait.
+func (p *pool) resize(size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.size != size {
+		p.size = size
+		signal(p.wake)
+	}
+}
+
 // fill builds boxes one after another until there are enough, and again
-// whenever one has left.
+// whenever one has left. Of too many it gives up the oldest.
 func (p *pool) fill() {
 	defer p.owned.Done()
 	backoff := firstBackoff
 	for {
-		if p.missing() == 0 {
+		if !p.short() {
 			select {
-			case <-p.refill:
+			case <-p.wake:
 				p.rest(refillPause)
 				continue
 			case <-p.ctx.Done():
@@ -123,12 +161,11 @@ func (p *pool) fill() {
 		if p.ctx.Err() != nil {
 			return
 		}
-		p.note(err)
 		if err == nil {
 			backoff = firstBackoff
 			continue
 		}
-		p.log.Error("build box ahead", "error", err, "retry_in", backoff)
+		p.log.Error("build box ahead", "language", p.Language, "mode", p.Mode, "error", err, "retry_in", backoff)
 		p.rest(backoff)
 		backoff = min(2*backoff, mostBackoff)
 	}
@@ -142,12 +179,38 @@ func (p *pool) rest(d time.Duration) {
 	}
 }
 
-func (p *pool) addOne() error {
-	ctx, cancel := context.WithTimeout(p.ctx, buildWithin)
+// short tells whether boxes are missing.
+func (p *pool) short() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.ready) > p.size && !p.closed {
+		p.discard(p.leave().box)
+	}
+	return len(p.ready) < p.size
+}
+
+func (p *pool) addOne() (err error) {
+	if p.turns != nil {
+		select {
+		case <-p.turns:
+			defer func() { p.turns <- struct{}{} }()
+		case <-p.ctx.Done():
+			return errPoolClosed
+		}
+	}
+	p.count(func() { p.Building++ })
+	defer p.count(func() { p.Building--; p.Failure = err })
+	ctx, cancel := context.WithTimeout(p.ctx, p.within)
 	defer cancel()
+	began := time.Now()
 	box, err := p.build(ctx)
 	if err != nil {
 		return err
+	}
+	took := time.Since(began)
+	usage, err := box.Usage()
+	if err != nil {
+		return errors.Join(err, destroy(box))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,6 +218,8 @@ func (p *pool) addOne() error {
 		p.discard(box)
 		return errPoolClosed
 	}
+	p.Built++
+	p.BuildTime, p.BuildTimes, p.Bytes = took, p.BuildTimes+took, usage.MemoryPeak
 	next := &readyBox{box, make(chan struct{})}
 	p.ready = append(p.ready, next)
 	p.owned.Add(1)
@@ -162,23 +227,30 @@ func (p *pool) addOne() error {
 	return nil
 }
 
-// watch replaces a box that dies while it waits.
+func (p *pool) count(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+// watch replaces a box that dies while it waits, or whose runtime does.
 func (p *pool) watch(r *readyBox) {
 	defer p.owned.Done()
 	select {
 	case <-r.taken:
 		return
 	case <-r.box.Exited():
+	case <-r.box.Ended():
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, other := range p.ready {
 		if other == r {
 			p.ready = append(p.ready[:i:i], p.ready[i+1:]...)
-			p.died++
-			p.log.Warn("a waiting box died; it is replaced")
+			p.Died++
+			p.log.Warn("a waiting box died; it is replaced", "language", p.Language, "mode", p.Mode)
 			p.discard(r.box)
-			signal(p.refill)
+			signal(p.wake)
 			return
 		}
 	}
@@ -202,23 +274,13 @@ func destroy(box *sandbox.Box) error {
 	return box.Destroy(ctx)
 }
 
-func (p *pool) missing() int {
+// stats tells what there is and was.
+func (p *pool) stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(0, p.size-len(p.ready))
-}
-
-func (p *pool) note(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.failure = err
-}
-
-// state tells how many boxes wait and why the last could not be built.
-func (p *pool) state() (ready int, cold int64, failure error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.ready), p.cold, p.failure
+	s := p.PoolStats
+	s.Ready, s.Wanted = len(p.ready), p.size
+	return s
 }
 
 // close destroys the boxes that wait and ends every goroutine of the pool.

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -28,20 +30,18 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-func (p *pool) waiting() int {
-	ready, _, _ := p.state()
-	return ready
-}
+// waiting is how many boxes without a runtime wait.
+func (r *Runner) waiting() int { return r.pools.of(r.plainKind()).Ready }
 
 func TestPoolFillsAndRefills(t *testing.T) {
 	r := testRunner(t, func(c *Config) { c.PoolSize = 3 })
-	eventually(t, "a full pool", func() bool { return r.pool.waiting() == 3 })
+	eventually(t, "a full pool", func() bool { return r.waiting() == 3 })
 	before := r.Stats().Cold
 	start(t, r, program("bash", "echo hi")).end()
 	if got := r.Stats().Cold; got != before {
 		t.Error("a box was built though some were ready")
 	}
-	eventually(t, "a full pool", func() bool { return r.pool.waiting() == 3 })
+	eventually(t, "a full pool", func() bool { return r.waiting() == 3 })
 }
 
 func TestPoolEmpty(t *testing.T) {
@@ -63,17 +63,16 @@ func TestPoolEmpty(t *testing.T) {
 
 func TestPoolReplacesDead(t *testing.T) {
 	r := testRunner(t, func(c *Config) { c.PoolSize = 2 })
-	eventually(t, "a full pool", func() bool { return r.pool.waiting() == 2 })
-	r.pool.mu.Lock()
-	dead := r.pool.ready[0].box
-	r.pool.mu.Unlock()
+	eventually(t, "a full pool", func() bool { return r.waiting() == 2 })
+	r.pools.mu.Lock()
+	plain := r.pools.kinds[r.plainKind()].pool
+	r.pools.mu.Unlock()
+	plain.mu.Lock()
+	dead := plain.ready[0].box
+	plain.mu.Unlock()
 	check(t, dead.Kill())
-	eventually(t, "the loss", func() bool {
-		r.pool.mu.Lock()
-		defer r.pool.mu.Unlock()
-		return r.pool.died == 1
-	})
-	eventually(t, "a full pool", func() bool { return r.pool.waiting() == 2 })
+	eventually(t, "the loss", func() bool { return plain.stats().Died == 1 })
+	eventually(t, "a full pool", func() bool { return r.waiting() == 2 })
 	for range 2 {
 		if run := start(t, r, program("bash", "echo hi")).end(); run.Status != store.StatusExited {
 			t.Errorf("got %s, %q", run.Status, run.Message)
@@ -96,21 +95,73 @@ func TestBoxDies(t *testing.T) {
 
 func TestPoolCannotBuild(t *testing.T) {
 	var tries atomic.Int32
-	p := openPool(2, func(context.Context) (*sandbox.Box, error) {
+	ps := openPools(1<<30, func(context.Context, kind) (*sandbox.Box, error) {
 		tries.Add(1)
 		return nil, errors.New("no rights")
-	}, slog.New(slog.DiscardHandler))
+	}, slog.New(slog.DiscardHandler), time.Now)
+	k := kind{mode: stageRun}
+	ps.keep(k, 2)
 	eventually(t, "a second try", func() bool { return tries.Load() >= 2 })
-	if _, _, failure := p.state(); failure == nil {
+	if ps.of(k).Failure == nil {
 		t.Error("the failure is not told")
 	}
-	if _, err := p.take(t.Context()); err == nil {
+	if _, err := ps.take(t.Context(), k); err == nil {
 		t.Error("a box out of nothing")
 	}
-	check(t, p.close())
-	if _, err := p.take(t.Context()); !errors.Is(err, errPoolClosed) {
+	check(t, ps.close())
+	if _, err := ps.take(t.Context(), k); !errors.Is(err, errPoolClosed) {
 		t.Errorf("after the end: got %v", err)
 	}
+}
+
+func TestShare(t *testing.T) {
+	const mib = 1 << 20
+	for name, c := range map[string]struct {
+		budget int64
+		wants  []want
+		sizes  []int
+	}{
+		"room for all":                     {1000 * mib, []want{{2, 2, 10 * mib, 0}, {1, 1, 100 * mib, 0}}, []int{2, 1}},
+		"the large one has no room":        {50 * mib, []want{{2, 2, 10 * mib, 0}, {1, 1, 100 * mib, 0}}, []int{2, 0}},
+		"one each comes first":             {30 * mib, []want{{2, 2, 10 * mib, 0}, {2, 2, 10 * mib, 0}}, []int{2, 1}},
+		"what is asked for comes first":    {10 * mib, []want{{1, 1, 10 * mib, 0}, {1, 1, 10 * mib, 0.1}}, []int{0, 1}},
+		"demand takes what is left":        {100 * mib, []want{{50, 2, 10 * mib, 3}, {2, 2, 10 * mib, 0}}, []int{8, 2}},
+		"demand does not drive others out": {40 * mib, []want{{50, 2, 10 * mib, 3}, {2, 2, 10 * mib, 0}}, []int{2, 2}},
+		"nothing":                          {0, []want{{2, 2, 10 * mib, 0}}, []int{0}},
+	} {
+		if got := share(c.budget, c.wants); !slices.Equal(got, c.sizes) {
+			t.Errorf("%s: got %v, want %v", name, got, c.sizes)
+		}
+	}
+}
+
+// More wait when they are asked for often, and fewer again when nobody asks.
+func TestPoolFollowsDemand(t *testing.T) {
+	var mu sync.Mutex
+	now := time.Unix(0, 0)
+	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	pass := func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
+	ps := openPools(1<<30, func(ctx context.Context, _ kind) (*sandbox.Box, error) {
+		<-ctx.Done() // sizes are looked at, and no box
+		return nil, ctx.Err()
+	}, slog.New(slog.DiscardHandler), clock)
+	defer func() { check(t, ps.close()) }()
+	k := kind{language: "python", mode: ModePipes}
+	ps.keep(k, 1)
+	ps.kinds[k].pool.count(func() { ps.kinds[k].pool.BuildTime = 200 * time.Millisecond })
+	if got := ps.of(k).Wanted; got != 1 {
+		t.Errorf("%d are wanted before anybody asks", got)
+	}
+	for range 10 * 60 { // ten a second for a minute
+		ps.ready(k)
+		pass(100 * time.Millisecond)
+	}
+	// 10 a second, each 0.22 s to replace, three times that, and one in any case.
+	if got := ps.of(k).Wanted; got < 6 || got > 9 {
+		t.Errorf("%d are wanted while ten a second come", got)
+	}
+	pass(10 * time.Minute)
+	eventually(t, "the size to fall", func() bool { return ps.of(k).Wanted == 1 })
 }
 
 // killBoxOf kills the first process of the box in which a command line runs.
@@ -148,7 +199,7 @@ func isZygote(t *testing.T, pid int) bool {
 // The zygote's end costs no run.
 func TestZygoteDies(t *testing.T) {
 	r := testRunner(t, func(c *Config) { c.PoolSize = 1 })
-	eventually(t, "a full pool", func() bool { return r.pool.waiting() == 1 })
+	eventually(t, "a full pool", func() bool { return r.waiting() == 1 })
 	rec := start(t, r, program("bash", "echo before; read line; echo $line"))
 	rec.waitOutput(store.Stdout, "before")
 	files, err := filepath.Glob("/proc/[0-9]*/comm")

@@ -73,6 +73,17 @@ func (q *quotas) take(who starter, ip string) error {
 	return nil
 }
 
+// count counts one request from an address, or refuses as take does.
+func (q *quotas) count(ip string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	if shared, ok := reserve(q.ips, ip, q.limits.PerMinuteIP, now); !ok {
+		return tooMany("people at your address", q.limits.PerMinuteIP, shared.DelayFrom(now))
+	}
+	return nil
+}
+
 func tooMany(who string, perMinute int, wait time.Duration) *LimitError {
 	return &LimitError{
 		Detail:     fmt.Sprintf("%s started too many runs: %d a minute are possible; try again in %s", who, perMinute, durationWords(int64(max(wait, time.Second).Round(time.Second)))),

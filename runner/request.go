@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -54,6 +55,8 @@ type Request struct {
 	Cols, Rows int // of the terminal; 0 for the usual size
 	Files      []File
 	Limits     *Lower
+	// CompileLimits lower those of the compile stage.
+	CompileLimits *Lower
 
 	// StateVector and DocSeq say which state of the document Files is. They are
 	// kept with the run.
@@ -94,6 +97,9 @@ type job struct {
 	Request
 	profile *lang.Profile
 	limits  Limits
+	// built is the program, where that is known before the run; nil where there is no
+	// compile stage, or it is still to come.
+	built *built
 }
 
 // prepare checks a request and works out what it left open.
@@ -112,6 +118,7 @@ func prepare(req Request, langs *lang.Set, limits Limits) (*job, error) {
 	default:
 		return nil, &InputError{"mode", fmt.Sprintf("mode is %q: use terminal or pipes", req.Mode)}
 	}
+	limits = limits.forLanguage(p)
 	if err := checkFiles(req.Files, limits); err != nil {
 		return nil, err
 	}
@@ -130,7 +137,7 @@ func prepare(req Request, langs *lang.Set, limits Limits) (*job, error) {
 	if _, err := terminalSize(req.Cols, req.Rows); err != nil {
 		return nil, err
 	}
-	lowered, err := limits.lowered(req.Limits)
+	lowered, err := limits.lowered(req.Limits, req.CompileLimits)
 	if err != nil {
 		return nil, err
 	}
@@ -232,15 +239,40 @@ func terminalSize(cols, rows int) (sandbox.Size, error) {
 	return sandbox.Size{Cols: uint16(cols), Rows: uint16(rows)}, nil
 }
 
-// command is what the box executes.
+// command is what the box of the program executes. What was compiled takes the place
+// of a source file of that name.
 func (j *job) command(size sandbox.Size) sandbox.Command {
-	c := sandbox.Command{
-		Args: j.profile.Command(j.Entry, j.Args),
-		Env:  environment(j.profile.Env, j.Mode),
-		Dir:  homeDir,
-
-		CPUTime: j.limits.CPUTime,
+	c := j.within(size, j.profile.Command(j.Entry, j.Args), j.profile.Env, j.limits.CPUTime)
+	if j.built != nil {
+		name := j.profile.Compile.Output
+		c.Files = slices.DeleteFunc(c.Files, func(f sandbox.File) bool {
+			return f.Path == name || strings.HasPrefix(f.Path, name+"/")
+		})
+		c.Files = append(c.Files, sandbox.File{Path: name, Content: j.built.program, Mode: 0o755})
 	}
+	return c
+}
+
+// warmCommand is what a runtime that was started ahead is told.
+func (j *job) warmCommand(size sandbox.Size) sandbox.Command {
+	c := j.command(size)
+	c.Args = append([]string{j.profile.Begins(j.Entry)}, j.Args...)
+	return c
+}
+
+// compileCommand is what the box of the compile stage executes.
+func (j *job) compileCommand(size sandbox.Size) sandbox.Command {
+	paths := make([]string, len(j.Files))
+	for i, f := range j.Files {
+		paths[i] = f.Path
+	}
+	args := j.profile.CompileCommand(j.Entry, paths, j.profile.Compile.Output)
+	return j.within(size, args, j.profile.Compile.Env, j.limits.Compile.CPUTime)
+}
+
+// within is a command among the run's files and with its streams.
+func (j *job) within(size sandbox.Size, args []string, env map[string]string, cpu time.Duration) sandbox.Command {
+	c := sandbox.Command{Args: args, Env: environment(env, j.Mode), Dir: homeDir, CPUTime: cpu}
 	for _, f := range j.Files {
 		c.Files = append(c.Files, sandbox.File{Path: f.Path, Content: []byte(f.Content), Mode: 0o644})
 	}

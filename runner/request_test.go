@@ -109,7 +109,7 @@ func TestPrepareRefuses(t *testing.T) {
 
 func TestLowered(t *testing.T) {
 	all := DefaultLimits()
-	got, err := all.lowered(&Lower{CPUTime: time.Second, Wall: time.Minute, MemoryBytes: 64 << 20, Processes: 3, OutputBytes: 10})
+	got, err := all.lowered(&Lower{CPUTime: time.Second, Wall: time.Minute, MemoryBytes: 64 << 20, Processes: 3, OutputBytes: 10}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,22 +43,27 @@ type Run struct {
 	// as well.
 	announced chan struct{}
 	done      chan struct{}
+	// stored has what became of the run's first row, once.
+	stored    chan error
 	stop      chan struct{} // holds a token when somebody stopped the run
 	touched   chan struct{} // holds a token when somebody typed
 	input     *input
 	output    *outputLog
+	discarded sync.WaitGroup // boxes of stages that are over
 
 	mu      sync.Mutex       // guards below
 	row     store.Run        // changed by the supervisor alone
 	size    sandbox.Size     // of the terminal
 	process *sandbox.Process // while the program executes
+	results []StageResult    // of the stages that are over
 }
 
 func newRun(r *Runner, j *job, accepted time.Time) *Run {
 	run := &Run{
 		runner: r, job: j, accepted: accepted,
 		announced: make(chan struct{}), done: make(chan struct{}),
-		stop: make(chan struct{}, 1), touched: make(chan struct{}, 1),
+		stored: make(chan error, 1),
+		stop:   make(chan struct{}, 1), touched: make(chan struct{}, 1),
 		input: newInput(), output: newOutputLog(),
 		row:  j.record(r.now()),
 		size: sandbox.Size{Cols: uint16(j.Cols), Rows: uint16(j.Rows)},

@@ -7,8 +7,9 @@
 //
 //   - User code runs in a box (package sandbox), or not at all.
 //   - One goroutine supervises each run and alone reports what becomes of it,
-//     in order; a change of state is in the store before it is reported. Every
-//     run that was accepted ends with exactly one verdict.
+//     in order. That it was accepted, and its verdict, are in the store before
+//     they are reported, and every run that was accepted ends with exactly one
+//     verdict.
 //   - A room has at most one active run, and the runs of a room are reported
 //     one after another.
 //   - A box serves one run. It is destroyed before its place is given to the
@@ -18,6 +19,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,8 +52,15 @@ type Config struct {
 	Store    *store.Store
 	Launcher *sandbox.Launcher
 	Image    image.Image
-	// PoolSize is how many boxes are kept ready; 0 chooses by memory.
+	// PoolSize is how many boxes without a runtime are kept ready; 0 chooses by memory.
 	PoolSize int
+	// PoolMemory bounds the memory of all boxes that wait, in bytes; 0 chooses an eighth
+	// of the machine's.
+	PoolMemory int64
+	// NoPool keeps nothing ready: for one run.
+	NoPool bool
+	// Languages are those that are tried and can be used, by name or alias; nil for all.
+	Languages []string
 	// MaxRunning is how many programs run at once; 0 chooses by processors and
 	// memory. MaxQueued is how many more may wait; 0 means 256.
 	MaxRunning, MaxQueued int
@@ -65,6 +74,8 @@ const (
 	defaultQueued = 256
 	// queueRetry is when to try again while the queue is full.
 	queueRetry = 10 * time.Second
+	// poolShare is the part of the machine's memory that boxes may have while they wait.
+	poolShare = 8
 	// storeWithin bounds one write to the store.
 	storeWithin = 10 * time.Second
 )
@@ -75,13 +86,15 @@ type Runner struct {
 	store     *store.Store
 	launcher  *sandbox.Launcher
 	image     image.Image
-	filter    []byte // the compiled seccomp program
+	filters   map[string][]byte // compiled seccomp programs, by profile
 	limits    Limits
 	langs     *lang.Set // those that work here
 	languages []Language
 	quotas    *quotas
 	queue     *queue
-	pool      *pool
+	pools     *pools
+	cache     *cache
+	least     least
 	log       *slog.Logger
 	now       func() time.Time
 	ctx       context.Context // ends when Close begins
@@ -126,26 +139,34 @@ func Open(ctx context.Context, cfg Config) (_ *Runner, err error) {
 	}
 	r.quotas = newQuotas(limits, r.now)
 	r.queue = newQueue(positive(cfg.MaxRunning, defaultRunning(r.limits.Box.MemoryBytes)), positive(cfg.MaxQueued, defaultQueued))
-	if r.filter, err = compileFilter(); err != nil {
+	r.cache = newCache(cmp.Or(cfg.Image.Digest, cfg.Image.Name), cacheBytes)
+	all, err := chosenProfiles(cfg.Languages)
+	if err == nil {
+		r.filters, err = compileFilters(all)
+	}
+	if err != nil {
 		r.cancel()
 		return nil, err
 	}
-	r.pool = openPool(positive(cfg.PoolSize, defaultPool()), func(ctx context.Context) (*sandbox.Box, error) {
-		return r.buildBox(ctx, r.limits.Box)
-	}, r.log)
+	budget := cfg.PoolMemory
+	if budget <= 0 {
+		budget = machineMemory() / poolShare
+	}
+	r.pools = openPools(budget, r.buildBox, r.log, r.now)
 	defer func() {
 		if err != nil {
 			r.cancel()
-			err = errors.Join(err, r.pool.close())
+			err = errors.Join(err, r.pools.close())
 		}
 	}()
-	all, err := profileSet()
-	if err != nil {
-		return nil, err
+	if !cfg.NoPool {
+		r.least = usualLeast(positive(cfg.PoolSize, defaultPool()))
 	}
+	r.pools.keep(r.plainKind(), r.least.run)
 	if err := r.tryLanguages(ctx, all); err != nil {
 		return nil, err
 	}
+	r.keepReady()
 	return r, nil
 }
 
@@ -176,36 +197,23 @@ func machineMemory() int64 {
 	return int64(info.Totalram) * int64(info.Unit)
 }
 
-func compileFilter() ([]byte, error) {
-	oci, err := fs.ReadFile(profiles.FS, "seccomp/default.json")
-	if err != nil {
-		return nil, fmt.Errorf("read seccomp profile: %w", err)
+// compileFilters compiles what the languages' boxes are filtered by.
+func compileFilters(all *lang.Set) (map[string][]byte, error) {
+	names := map[string]bool{seccompRun: true, seccompCompile: true}
+	for _, p := range all.All() {
+		names[cmp.Or(p.Seccomp, seccompRun)] = true
 	}
-	filter, err := sandbox.CompileSeccomp(oci)
-	if err != nil {
-		return nil, fmt.Errorf("compile seccomp profile: %w", err)
+	filters := make(map[string][]byte, len(names))
+	for name := range names {
+		oci, err := fs.ReadFile(profiles.FS, "seccomp/"+name+".json")
+		if err != nil {
+			return nil, fmt.Errorf("read seccomp profile: %w", err)
+		}
+		if filters[name], err = sandbox.CompileSeccomp(oci); err != nil {
+			return nil, fmt.Errorf("compile seccomp profile %s: %w", name, err)
+		}
 	}
-	return filter, nil
-}
-
-func (r *Runner) buildBox(ctx context.Context, limits sandbox.Limits) (*sandbox.Box, error) {
-	box, err := r.launcher.Build(ctx, sandbox.Spec{
-		Rootfs: r.image.Rootfs, Usr: r.image.Usr, Seccomp: r.filter, Limits: limits, Hostname: boxHostname,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("build box: %w", err)
-	}
-	return box, nil
-}
-
-// takeBox gives a box with the limits: a ready one if it has the usual ones.
-func (r *Runner) takeBox(ctx context.Context, limits sandbox.Limits) (*sandbox.Box, error) {
-	if limits == r.limits.Box {
-		return r.pool.take(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, buildWithin)
-	defer cancel()
-	return r.buildBox(ctx, limits)
+	return filters, nil
 }
 
 // Start accepts a run, or says why not: *InputError, *LimitError, ErrRunActive,
@@ -229,20 +237,24 @@ func (r *Runner) Start(ctx context.Context, req Request) (*Run, error) {
 		return nil, err
 	}
 	place, err := r.enterQueue()
-	if err == nil {
-		// A copy: the room's active run can be looked at already.
-		row := run.row
-		if err = r.store.CreateRun(ctx, &row); err == nil {
-			run.change(func(kept *store.Run) { *kept = row })
-			go run.supervise(place)
-			return run, nil
-		}
-		r.queue.leave(place)
-		err = fmt.Errorf("start run: %w", err)
+	if err != nil {
+		r.quotas.release(run.starter())
+		r.abandon(run)
+		return nil, err
 	}
-	r.quotas.release(run.starter())
-	r.abandon(run)
-	return nil, err
+	// A copy: the room's active run can be looked at already.
+	row := run.row
+	go run.supervise(place)
+	err = r.store.CreateRun(ctx, &row)
+	if err == nil {
+		run.change(func(kept *store.Run) { *kept = row })
+	}
+	run.stored <- err
+	if err != nil {
+		<-run.done
+		return nil, fmt.Errorf("start run: %w", err)
+	}
+	return run, nil
 }
 
 // abandon takes back an admission of which nothing was reported.
@@ -326,13 +338,25 @@ type Stats struct {
 	Queued    int               // runs that wait for their turn
 	Ready     int               // boxes that wait for a run
 	Cold      int64             // boxes built while somebody waited, since the start
+	Pools     []PoolStats       // of each kind of box
+	Compiles  CompileStats      //
 	Leftovers sandbox.Leftovers // of boxes that are gone; must be nothing
+}
+
+// CompileStats count how often the compile stage was spared.
+type CompileStats struct {
+	Tries, Hits int64
+	Bytes       int64 // of programs that are kept
 }
 
 // Stats counts what goes on now.
 func (r *Runner) Stats() Stats {
-	ready, cold, _ := r.pool.state()
-	s := Stats{Running: int(r.running.Load()), Queued: r.queue.length(), Ready: ready, Cold: cold}
+	s := Stats{Running: int(r.running.Load()), Queued: r.queue.length()}
+	s.Pools, s.Cold = r.pools.stats()
+	for _, p := range s.Pools {
+		s.Ready += p.Ready
+	}
+	s.Compiles.Tries, s.Compiles.Hits, s.Compiles.Bytes = r.cache.stats()
 	left, err := r.launcher.Leftovers()
 	if err != nil {
 		r.log.Error("count leftovers of boxes", "error", err)
@@ -348,8 +372,8 @@ func (r *Runner) Ready() (ok bool, why string) {
 	if r.ctx.Err() != nil {
 		return false, "the runner is closing"
 	}
-	if ready, _, failure := r.pool.state(); ready == 0 && failure != nil {
-		return false, fmt.Sprintf("no box is ready: %v", failure)
+	if p := r.pools.of(r.plainKind()); p.Ready == 0 && p.Failure != nil {
+		return false, fmt.Sprintf("no box is ready: %v", p.Failure)
 	}
 	return true, ""
 }
@@ -365,7 +389,7 @@ func (r *Runner) Close(ctx context.Context) error {
 	over := make(chan error, 1)
 	go func() {
 		r.active.Wait()
-		over <- r.pool.close()
+		over <- r.pools.close()
 	}()
 	select {
 	case err := <-over:

@@ -10,72 +10,245 @@ import (
 	"corun/store"
 )
 
+// Stages of a run.
 const (
-	stageRun = "run"
+	stageCompile = "compile"
+	stageRun     = "run"
+)
+
+const (
 	// storeAttempts is how often a verdict is tried to be stored.
 	storeAttempts = 3
 	// storePause is between them.
 	storePause = 200 * time.Millisecond
 )
 
-// supervise is the goroutine of a run, from its acceptance to the end of its
-// box. It alone changes the run's row and reports.
+// supervisor is the goroutine of a run, from its acceptance to the end of its boxes. It
+// alone changes the run's row and reports.
+type supervisor struct {
+	run        *Run
+	row        store.Run // as last reported
+	transcript *transcript
+	// current is the stage that goes on, or has ended as the last one.
+	current *stage
+	usage   store.Usage // of it
+	// artefacts are what the program left, and leftover why they are not all.
+	artefacts []Artefact
+	leftover  string
+	noted     bool // the compile stage's result
+}
+
+// supervise sees a run through.
 func (run *Run) supervise(place *ticket) {
 	r := run.runner
 	defer r.retire(run)
 	if run.former != nil {
 		<-run.former
 	}
-	s := &session{run: run, end: ending{mode: run.job.Mode, limits: run.job.limits, language: run.job.profile.Name}}
-	if s.end.cause = run.waitTurn(place); s.end.cause == causeNone {
+	s := &supervisor{run: run}
+	s.current = run.first()
+	select {
+	case <-place.turn:
+		// While the run is being stored its program may begin: nobody is told of it yet.
+		s.begin()
+	default:
+	}
+	if err := <-run.stored; err != nil {
+		s.finish(place)
+		r.quotas.release(run.starter())
+		r.vacate(run)
+		close(run.announced)
+		return
+	}
+	if s.waitTurn(place) {
 		r.running.Add(1)
-		s.execute()
+		s.perform()
 		r.running.Add(-1)
 	}
-	run.conclude(s)
-	s.destroy()
-	r.queue.leave(place)
+	s.conclude()
+	s.finish(place)
 }
 
-// waitTurn reports the run's position until its turn comes, or says why it will
-// not.
-func (run *Run) waitTurn(place *ticket) cause {
+// first is the stage that a run begins with.
+func (run *Run) first() *stage {
+	if run.job.profile.Compile == nil || run.job.built != nil {
+		return newStage(run, stageRun)
+	}
+	if run.job.built = run.runner.cache.find(run.job); run.job.built != nil {
+		return newStage(run, stageRun)
+	}
+	return newStage(run, stageCompile)
+}
+
+// waitTurn reports the run's position until its turn comes, or notes why it will not.
+func (s *supervisor) waitTurn(place *ticket) bool {
 	for {
-		run.report(Event{Kind: EventQueued, Run: run.Snapshot(), Position: run.runner.queue.position(place)})
+		s.run.report(Event{Kind: EventQueued, Run: s.run.Snapshot(), Position: s.run.runner.queue.position(place)})
 		select {
 		case <-place.turn:
-			return causeNone
+			return true
+		default:
+		}
+		select {
+		case <-place.turn:
+			return true
 		case <-place.moved:
-		case <-run.stop:
-			return causeStopped
-		case <-run.runner.ctx.Done():
-			return causeShutdown
+		case <-s.run.stop:
+			s.current.end.cause = causeStopped
+			return false
+		case <-s.run.runner.ctx.Done():
+			s.current.end.cause = causeShutdown
+			return false
 		}
 	}
 }
 
+// begin gives the current stage's command to a box.
+func (s *supervisor) begin() {
+	st := s.current
+	if st.began() || st.end.err != nil {
+		return
+	}
+	if st.end.err = st.begin(); st.end.err != nil && s.run.runner.ctx.Err() != nil {
+		st.end.cause = causeShutdown
+	}
+}
+
+// perform brings the stages to their end, and what they print to everybody.
+func (s *supervisor) perform() {
+	run := s.run
+	s.begin()
+	if !s.current.began() {
+		return
+	}
+	now := run.runner.now().UTC()
+	s.change(func(row *store.Run) {
+		row.State, row.StartedAt = store.RunRunning, &now
+		s.enter(row)
+	})
+	if run.kept {
+		s.transcript = startTranscript(run, s.row)
+	}
+	run.report(Event{Kind: EventStarted, Run: s.row})
+	run.report(Event{Kind: EventStage, Run: s.row})
+	if run.job.built != nil {
+		s.replay(run.job.built)
+	}
+	s.attend()
+	if s.current.name != stageCompile || !s.compiled() {
+		return
+	}
+	s.current = newStage(run, stageRun)
+	s.begin()
+	if !s.current.began() {
+		return
+	}
+	s.change(s.enter)
+	run.report(Event{Kind: EventStage, Run: s.row})
+	s.attend()
+}
+
+// enter notes in the row which stage goes on.
+func (s *supervisor) enter(row *store.Run) {
+	row.Stage, row.StartupMS = s.current.name, milliseconds(s.current.startup)
+}
+
+func (s *supervisor) change(fn func(*store.Run)) { s.row = s.run.change(fn) }
+
+// attend brings the current stage to its end.
+func (s *supervisor) attend() {
+	st := s.current
+	s.run.setProcess(st.process, st.size)
+	st.attend(s.row)
+	s.run.setProcess(nil, st.size)
+	used := st.measure()
+	st.end.oomKills, st.end.forks, st.end.measured = used.OOMKills, used.ForksRefused, used != sandbox.Usage{}
+	s.usage = store.Usage{
+		WallMS: milliseconds(time.Since(st.start)), CPUMS: milliseconds(used.CPU), MemoryPeakBytes: used.MemoryPeak,
+	}
+	if st.name == stageRun {
+		s.collect()
+	}
+}
+
+// compiled tells whether the compile stage, which has ended, has made a program.
+func (s *supervisor) compiled() bool {
+	run, st := s.run, s.current
+	var program []byte
+	v := judge(st.end)
+	if v.status == store.StatusExited {
+		program, st.end.noProgram = st.result()
+		v = judge(st.end)
+	}
+	s.note(v)
+	if v.status != store.StatusExited {
+		return false
+	}
+	st.discard()
+	chunks, _, _ := run.output.since(st.printed)
+	run.job.built = &built{program: program, messages: piecesOf(chunks)}
+	run.runner.cache.add(run.job, run.job.built)
+	return true
+}
+
+// note keeps what became of the compile stage.
+func (s *supervisor) note(v verdict) {
+	s.change(func(row *store.Run) {
+		row.Compile = &store.Compile{Status: v.status, Usage: s.usage}
+		row.Compile.Usage.OutputBytes = total(s.run.output.size())
+	})
+	s.run.keepResult(s.stageResult(v))
+	s.noted = true
+}
+
+// replay prints again what the compiler had to say of a program that it made before.
+func (s *supervisor) replay(b *built) {
+	s.change(func(row *store.Run) { row.Compile = &store.Compile{Status: store.StatusExited, Cached: true} })
+	s.print(b.messages)
+	code := 0
+	res := s.stageResult(judge(ending{compile: true, began: true}))
+	res.stage, res.Code = stageCompile, &code
+	s.run.keepResult(res)
+	s.current.printed = s.run.output.count()
+}
+
+// print keeps and reports output.
+func (s *supervisor) print(pieces []piece) {
+	chunks, _ := s.run.output.add(pieces, s.run.job.limits.OutputBytes)
+	for _, c := range chunks {
+		s.run.report(Event{Kind: EventOutput, Run: s.row, Chunk: c})
+	}
+}
+
 // conclude stores the verdict and then reports it.
-func (run *Run) conclude(s *session) {
+func (s *supervisor) conclude() {
+	run := s.run
 	r := run.runner
 	run.input.close()
 	run.output.end()
-	v := judge(s.end)
+	v := judge(s.current.end)
+	v.message += s.leftover
 	if s.transcript != nil {
 		if err := s.transcript.finish(); err != nil {
 			v.message += " Part of the output could not be saved."
 		}
 	}
 	if v.status == store.StatusFailed {
-		r.log.Error("run failed", "room", run.job.Room, "run", run.Number(), "language", run.job.profile.Name, "error", s.end.err)
+		r.log.Error("run failed", "room", run.job.Room, "run", run.Number(), "language", run.job.profile.Name, "error", s.current.end.err)
 	}
-	row := run.change(func(row *store.Run) {
+	if s.current.name == stageRun || !s.noted {
+		run.keepResult(s.stageResult(v))
+	}
+	kept := s.keepArtefacts()
+	s.change(func(row *store.Run) {
 		v.apply(row, r.now())
 		row.Output = run.output.size()
 		row.Usage = s.usage
 		row.Usage.OutputBytes = total(row.Output)
+		row.Artefacts = kept
 	})
-	if err := run.save(&row, storeAttempts); err != nil {
-		r.log.Error("store verdict", "room", run.job.Room, "run", row.Number, "error", err)
+	if err := run.save(&s.row, storeAttempts); err != nil {
+		r.log.Error("store verdict", "room", run.job.Room, "run", s.row.Number, "error", err)
 	}
 	// The room may start its next run from here on; that one waits for
 	// announced before it reports anything.
@@ -83,8 +256,15 @@ func (run *Run) conclude(s *session) {
 	if run.kept {
 		r.quotas.release(run.starter())
 	}
-	run.report(Event{Kind: EventExited, Run: row, Input: run.input.by()})
+	run.report(Event{Kind: EventExited, Run: s.row, Input: run.input.by()})
 	close(run.announced)
+}
+
+// finish ends what is left of the boxes, and gives the run's place to another.
+func (s *supervisor) finish(place *ticket) {
+	s.current.destroy()
+	s.run.discarded.Wait()
+	s.run.runner.queue.leave(place)
 }
 
 // save stores the row. A room that was deleted needs no verdict.
@@ -107,68 +287,57 @@ func (run *Run) save(row *store.Run, attempts int) error {
 	return err
 }
 
-// begin gives the program to a box. One that died before it could take the
-// program is replaced once: nothing has been executed then.
-func (s *session) begin() error {
-	for attempt := 0; ; attempt++ {
-		box, err := s.run.runner.takeBox(s.run.runner.ctx, s.end.limits.Box)
-		if err != nil {
-			return err
-		}
-		s.box, s.size = box, s.run.termSize()
-		s.process, err = box.Start(s.run.runner.ctx, s.run.job.command(s.size))
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-box.Exited():
-			if attempt == 0 {
-				s.run.runner.log.Warn("a box died before it took its program; another is used", "error", err)
-				s.destroy()
-				continue
-			}
-		default:
-		}
-		return err
-	}
-}
-
-// started stores that the program executes and reports it.
-func (s *session) started() error {
-	run, now := s.run, s.run.runner.now().UTC()
-	s.row = run.change(func(row *store.Run) {
-		row.State, row.Stage, row.StartedAt = store.RunRunning, stageRun, &now
-		row.StartupMS = milliseconds(s.startup)
-	})
-	if err := run.save(&s.row, 1); err != nil {
-		return fmt.Errorf("store start of run: %w", err)
-	}
-	run.report(Event{Kind: EventStarted, Run: s.row})
-	run.report(Event{Kind: EventStage, Run: s.row})
-	return nil
-}
-
-// destroy ends the box, if there is one, and everything that was in it.
-func (s *session) destroy() {
-	if s.box == nil {
-		return
-	}
-	if err := destroy(s.box); err != nil {
-		s.run.runner.log.Error("destroy box", "room", s.run.job.Room, "error", err)
-	}
-	s.box = nil
-	// The streams ended with the box, so what reads and writes them ends too.
-	s.pumps.Wait()
-}
-
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// measure reads what the box has used. That fails only when the kernel does not
-// answer, and then nothing is known.
-func (s *session) measure() sandbox.Usage {
-	u, err := s.box.Usage()
-	if err != nil {
-		s.run.runner.log.Error("read usage of box", "error", err)
+// collect reads what the program has left to be kept. Nothing runs in its box any more.
+func (s *supervisor) collect() {
+	limits := s.run.job.limits
+	if limits.ArtefactBytes <= 0 {
+		return
 	}
-	return u
+	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
+	defer cancel()
+	left, err := s.current.box.Collect(ctx, sandbox.CollectLimits{
+		Path: artefactFolder, Bytes: limits.ArtefactBytes, Files: limits.ArtefactFiles, Depth: artefactDepth,
+	})
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, sandbox.ErrBoxGone):
+		return
+	case errors.Is(err, sandbox.ErrTooMuch):
+		s.leftover = fmt.Sprintf(" Nothing of what it left in %s/%s is kept: %s in %d files and folders is the most.",
+			homeDir, artefactFolder, byteWords(limits.ArtefactBytes), limits.ArtefactFiles)
+		return
+	case err != nil:
+		s.run.runner.log.Error("collect artefacts", "room", s.run.job.Room, "run", s.row.Number, "error", err)
+		s.leftover = fmt.Sprintf(" What it left in %s/%s could not be read.", homeDir, artefactFolder)
+		return
+	}
+	s.artefacts, s.leftover = artefactsOf(left)
+}
+
+// keepArtefacts stores them, and gives what is said of them.
+func (s *supervisor) keepArtefacts() []store.ArtefactInfo {
+	if len(s.artefacts) == 0 {
+		return nil
+	}
+	if s.run.kept {
+		rows := make([]store.Artefact, len(s.artefacts))
+		for i, a := range s.artefacts {
+			rows[i] = store.Artefact{Path: a.Path, Data: a.Data}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
+		defer cancel()
+		err := s.run.runner.store.AddArtefacts(ctx, s.run.job.Room, s.run.Number(), rows)
+		if err != nil {
+			if !errors.Is(err, store.ErrNotFound) {
+				s.run.runner.log.Error("store artefacts", "room", s.run.job.Room, "run", s.row.Number, "error", err)
+			}
+			return nil
+		}
+	}
+	infos := make([]store.ArtefactInfo, len(s.artefacts))
+	for i, a := range s.artefacts {
+		infos[i] = store.ArtefactInfo{Path: a.Path, Size: int64(len(a.Data))}
+	}
+	return infos
 }

@@ -29,10 +29,10 @@ type transcript struct {
 	err    error
 }
 
-// startTranscript begins to write. finish ends it.
-func startTranscript(run *Run) *transcript {
+// startTranscript begins to write, with the row of a run that has started. finish ends it.
+func startTranscript(run *Run, row store.Run) *transcript {
 	t := &transcript{run: run, stop: make(chan struct{}), done: make(chan struct{})}
-	go t.write()
+	go t.write(row)
 	return t
 }
 
@@ -43,8 +43,13 @@ func (t *transcript) finish() error {
 	return t.err
 }
 
-func (t *transcript) write() {
+func (t *transcript) write(row store.Run) {
 	defer close(t.done)
+	// Nothing hangs on it: after a crash a run that was queued and one that was running
+	// are as lost.
+	if err := t.run.save(&row, 1); err != nil {
+		t.run.runner.log.Error("store start of run", "room", t.run.job.Room, "error", err)
+	}
 	for stopped := false; ; {
 		_, changed, _ := t.run.output.since(t.chunks)
 		t.err = t.flush()

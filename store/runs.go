@@ -75,28 +75,88 @@ type OutputSizes struct {
 
 // Run is one execution. Its JSON is what callers see, over HTTP and on /live.
 type Run struct {
-	Number        int         `json:"number"`
-	Room          string      `json:"room"`
-	Language      string      `json:"language"`
-	Entry         string      `json:"entry"` // path of the file that was run
-	Args          []string    `json:"args"`
-	Mode          string      `json:"mode"` // terminal or pipes
-	State         RunState    `json:"state"`
-	Stage         string      `json:"stage,omitempty"` // compile or run, while running
-	Status        Status      `json:"status,omitempty"`
-	ExitCode      *int        `json:"exit_code"`
-	Signal        *string     `json:"signal"`
-	Message       string      `json:"message,omitempty"`
-	StartupMS     float64     `json:"startup_ms"`
-	Usage         Usage       `json:"usage"`
-	Output        OutputSizes `json:"output"`
-	StartedBy     string      `json:"started_by"`
-	StartedByName string      `json:"started_by_name"`
-	CreatedAt     time.Time   `json:"created_at"`
-	StartedAt     *time.Time  `json:"started_at"`
-	FinishedAt    *time.Time  `json:"finished_at"`
-	StateVector   []byte      `json:"state_vector"` // of the snapshot that was run
-	DocSeq        int64       `json:"-"`            // last update in that snapshot
+	Number    int         `json:"number"`
+	Room      string      `json:"room"`
+	Language  string      `json:"language"`
+	Entry     string      `json:"entry"` // path of the file that was run
+	Args      []string    `json:"args"`
+	Mode      string      `json:"mode"` // terminal or pipes
+	State     RunState    `json:"state"`
+	Stage     string      `json:"stage,omitempty"` // compile or run, while running
+	Status    Status      `json:"status,omitempty"`
+	ExitCode  *int        `json:"exit_code"`
+	Signal    *string     `json:"signal"`
+	Message   string      `json:"message,omitempty"`
+	StartupMS float64     `json:"startup_ms"`
+	Usage     Usage       `json:"usage"`
+	Output    OutputSizes `json:"output"`
+	// Compile is what the compile stage came to, of a run that had one.
+	Compile *Compile `json:"compile,omitempty"`
+	// Artefacts are the files that the program left to be kept.
+	Artefacts     []ArtefactInfo `json:"artefacts,omitempty"`
+	StartedBy     string         `json:"started_by"`
+	StartedByName string         `json:"started_by_name"`
+	CreatedAt     time.Time      `json:"created_at"`
+	StartedAt     *time.Time     `json:"started_at"`
+	FinishedAt    *time.Time     `json:"finished_at"`
+	StateVector   []byte         `json:"state_vector"` // of the snapshot that was run
+	DocSeq        int64          `json:"-"`            // last update in that snapshot
+}
+
+// Compile is the first of two stages.
+type Compile struct {
+	Status Status `json:"status"`
+	Usage  Usage  `json:"usage"`
+	Cached bool   `json:"cached"` // the same files were compiled before
+}
+
+// ArtefactInfo tells of a file that a program left.
+type ArtefactInfo struct {
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+}
+
+// Artefact is such a file.
+type Artefact struct {
+	Path string `db:"path"`
+	Data []byte `db:"data"`
+}
+
+// AddArtefacts stores the files that a run left, all or none. A run whose room was deleted
+// meanwhile is ErrNotFound.
+func (s *Store) AddArtefacts(ctx context.Context, room string, number int, files []Artefact) error {
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		var found bool
+		if err := tx.GetContext(ctx, &found, `SELECT EXISTS (SELECT 1 FROM runs WHERE room_id = ? AND number = ?)`, room, number); err != nil {
+			return fmt.Errorf("find run: %w", err)
+		}
+		if !found {
+			return fmt.Errorf("run %d of room %s: %w", number, room, ErrNotFound)
+		}
+		for _, f := range files {
+			data := f.Data
+			if data == nil {
+				data = []byte{} // an empty file is one
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO run_artefacts (room_id, number, path, data) VALUES (?, ?, ?, ?)`, room, number, f.Path, data); err != nil {
+				return fmt.Errorf("store artefact %q of run %d: %w", f.Path, number, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Artefact gives a file that a run left, or ErrNotFound.
+func (s *Store) Artefact(ctx context.Context, room string, number int, path string) ([]byte, error) {
+	var data []byte
+	err := s.read.GetContext(ctx, &data, `SELECT data FROM run_artefacts WHERE room_id = ? AND number = ? AND path = ?`, room, number, path)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("artefact %q of run %d: %w", path, number, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read artefact: %w", err)
+	}
+	return data, nil
 }
 
 // CreateRun stores a new run and sets its number, the next in its room.

@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -31,19 +33,19 @@ const (
 	spinGrace = 150 * time.Millisecond
 )
 
-// session is one execution of a program in a box. Owned by the supervisor.
-type session struct {
-	run        *Run
-	row        store.Run // as last stored
-	end        ending
-	usage      store.Usage
-	transcript *transcript
+// stage is one of a run's: a command in a box of its own. Owned by the supervisor.
+type stage struct {
+	run     *Run
+	name    string // stageCompile or stageRun
+	row     store.Run
+	end     ending
+	printed int // chunks of the run's output before this stage's
 
 	box     *sandbox.Box
 	process *sandbox.Process
 	size    sandbox.Size  // of the terminal when the program began
 	startup time.Duration // from acceptance to exec
-	began   time.Time     // the exec
+	start   time.Time     // the exec
 
 	gather *gather
 	calm   context.Context // ends when the program is being ended: nothing is held back then
@@ -56,37 +58,65 @@ type session struct {
 	active time.Time         // last input or output
 }
 
-// execute runs the program to its end and all its output's.
-func (s *session) execute() {
-	if s.end.err = s.begin(); s.end.err != nil {
-		if s.run.runner.ctx.Err() != nil {
-			s.end.cause = causeShutdown
+func newStage(run *Run, name string) *stage {
+	s := &stage{run: run, name: name, printed: run.output.count()}
+	s.end = ending{mode: run.job.Mode, limits: run.job.limits, language: run.job.profile.Name}
+	if name == stageCompile {
+		s.end.compile, s.end.limits = true, run.job.limits.ofCompile()
+	}
+	return s
+}
+
+// began tells whether the command was executed.
+func (s *stage) began() bool { return s.end.began }
+
+// begin gives the command to a box and starts to read what it prints. A box that died
+// before it could take its command is replaced once: nothing has been executed then.
+func (s *stage) begin() error {
+	r, j := s.run.runner, s.run.job
+	s.size = s.run.termSize()
+	for attempt := 0; ; attempt++ {
+		cmd := j.command(s.size)
+		var err error
+		switch {
+		case s.name == stageCompile:
+			cmd = j.compileCommand(s.size)
+			s.box, err = r.pools.take(r.ctx, r.compileKind(j.profile, s.end.limits.Box))
+		case attempt == 0:
+			if s.box = r.takeWarm(j); s.box != nil {
+				cmd = j.warmCommand(s.size)
+				break
+			}
+			fallthrough
+		default:
+			s.box, err = r.pools.take(r.ctx, r.runKind(j.profile, s.end.limits.Box))
 		}
-		return
+		if err != nil {
+			return err
+		}
+		s.process, err = s.box.Start(r.ctx, cmd)
+		if err == nil {
+			s.start, s.active, s.end.began = time.Now(), time.Now(), true
+			s.startup = s.start.Sub(s.run.accepted)
+			s.pump()
+			return nil
+		}
+		select {
+		case <-s.box.Exited():
+			if attempt == 0 {
+				r.log.Warn("a box died before it took its program; another is used", "error", err)
+				s.destroy()
+				continue
+			}
+		default:
+		}
+		return err
 	}
-	s.began, s.end.began = time.Now(), true
-	s.startup = s.began.Sub(s.run.accepted)
-	s.active = s.began
-	s.pump()
-	s.run.setProcess(s.process, s.size)
-	if s.run.kept {
-		s.transcript = startTranscript(s.run)
-	}
-	if err := s.started(); err != nil {
-		s.fail(err)
-	}
-	s.attend()
-	s.run.setProcess(nil, s.size)
-	used := s.measure()
-	s.end.oomKills, s.end.forks, s.end.measured = used.OOMKills, used.ForksRefused, used != sandbox.Usage{}
-	s.usage.WallMS = milliseconds(time.Since(s.began))
-	s.usage.CPUMS = milliseconds(used.CPU)
-	s.usage.MemoryPeakBytes = used.MemoryPeak
 }
 
 // pump starts what reads and writes the program's streams and what waits for
 // its end.
-func (s *session) pump() {
+func (s *stage) pump() {
 	s.gather = newGather()
 	s.calm, s.hurry = context.WithCancel(context.Background())
 	s.eof, s.exited, s.broken = make(chan struct{}), make(chan sandbox.Exit, 1), make(chan error, 1)
@@ -95,7 +125,9 @@ func (s *session) pump() {
 	if s.end.mode == ModeTerminal {
 		pty := s.process.PTY()
 		readers.Go(func() { s.gather.copyFrom(s.calm, store.PTY, pty, flow) })
-		s.pumps.Go(func() { s.run.input.writeTo(s.calm, pty) })
+		if s.name == stageRun {
+			s.pumps.Go(func() { s.run.input.writeTo(s.calm, pty) })
+		}
 	} else {
 		for stream, src := range map[store.Stream]io.Reader{store.Stdout: s.process.Stdout(), store.Stderr: s.process.Stderr()} {
 			readers.Go(func() {
@@ -107,7 +139,9 @@ func (s *session) pump() {
 		}
 		s.pumps.Go(func() {
 			stdin := s.process.Stdin()
-			s.run.input.writeTo(s.calm, stdin)
+			if s.name == stageRun { // what was typed is not the compiler's
+				s.run.input.writeTo(s.calm, stdin)
+			}
 			// An error says that the program has closed its end before.
 			_ = stdin.Close()
 		})
@@ -127,10 +161,11 @@ func (s *session) pump() {
 }
 
 // attend keeps the clocks and delivers output until the program has ended and
-// its output is read.
-func (s *session) attend() {
+// its output is read. row is the run's, as it is reported meanwhile.
+func (s *stage) attend(row store.Run) {
+	s.row = row
 	limits := s.end.limits
-	wall := time.NewTimer(limits.wall(s.end.mode))
+	wall := time.NewTimer(limits.wall(s.end.mode) - time.Since(s.start))
 	defer wall.Stop()
 	cpu := time.NewTimer(s.untilCPU(0))
 	defer cpu.Stop()
@@ -218,7 +253,7 @@ func (s *session) attend() {
 	s.deliver()
 }
 
-func (s *session) boxIsDead() bool {
+func (s *stage) boxIsDead() bool {
 	select {
 	case <-s.box.Exited():
 		return true
@@ -229,13 +264,13 @@ func (s *session) boxIsDead() bool {
 
 // untilCPU is the least time in which a program that has used so much CPU time
 // can use the rest.
-func (s *session) untilCPU(used time.Duration) time.Duration {
+func (s *stage) untilCPU(used time.Duration) time.Duration {
 	rest := float64(s.end.limits.CPUTime - used)
 	return max(time.Duration(rest/max(s.end.limits.Box.CPUs, 0.01)), leastCPUCheck)
 }
 
 // deliver keeps and reports what was printed since the last delivery.
-func (s *session) deliver() {
+func (s *stage) deliver() {
 	pieces := s.gather.take()
 	if len(pieces) == 0 {
 		return
@@ -255,7 +290,7 @@ func (s *session) deliver() {
 }
 
 // kill ends a program that has not ended by itself.
-func (s *session) kill(why cause) {
+func (s *stage) kill(why cause) {
 	if s.over {
 		return
 	}
@@ -266,13 +301,13 @@ func (s *session) kill(why cause) {
 }
 
 // fail ends the run through a fault of ours.
-func (s *session) fail(err error) {
+func (s *stage) fail(err error) {
 	s.end.err, s.end.cause = err, causeFault
 	s.endBox()
 }
 
 // ended notes the program's end; what it left behind in the box ends with it.
-func (s *session) ended(err error) {
+func (s *stage) ended(err error) {
 	s.over = true
 	if err != nil && s.end.err == nil {
 		s.end.err = err
@@ -282,9 +317,59 @@ func (s *session) ended(err error) {
 
 // endBox kills everything in the box. What was printed before is in the pipes
 // and is still read, from now on as fast as it can be.
-func (s *session) endBox() {
+func (s *stage) endBox() {
 	s.hurry()
 	if err := s.box.Kill(); err != nil {
 		s.run.runner.log.Error("kill box", "room", s.run.job.Room, "error", err)
 	}
+}
+
+// destroy ends the box, if there is one, and everything that was in it.
+func (s *stage) destroy() {
+	if s.box == nil {
+		return
+	}
+	if err := destroy(s.box); err != nil {
+		s.run.runner.log.Error("destroy box", "room", s.run.job.Room, "error", err)
+	}
+	s.box = nil
+	if s.hurry != nil { // it has begun, maybe of a run that could not be stored
+		s.hurry()
+		s.gather.close()
+	}
+	// The streams ended with the box, so what reads and writes them ends too.
+	s.pumps.Wait()
+}
+
+// discard is destroy for a stage that is over while the run goes on: nobody waits.
+func (s *stage) discard() {
+	s.run.discarded.Go(s.destroy)
+}
+
+// measure reads what the box has used. That fails only when the kernel does not
+// answer, and then nothing is known.
+func (s *stage) measure() sandbox.Usage {
+	u, err := s.box.Usage()
+	if err != nil {
+		s.run.runner.log.Error("read usage of box", "error", err)
+	}
+	return u
+}
+
+// result reads what the compile stage has made.
+func (s *stage) result() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
+	defer cancel()
+	name := s.run.job.profile.Compile.Output
+	made, err := s.box.Collect(ctx, sandbox.CollectLimits{Path: name, Bytes: s.run.job.limits.Compile.ResultBytes, Files: 1, Depth: 1})
+	if errors.Is(err, sandbox.ErrTooMuch) {
+		return nil, fmt.Errorf("what was compiled is more than %s", byteWords(s.run.job.limits.Compile.ResultBytes))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what was compiled: %w", err)
+	}
+	if len(made.Files) != 1 || made.Files[0].Path != name {
+		return nil, errors.New("the compiler reported no error but made no program")
+	}
+	return made.Files[0].Content, nil
 }
