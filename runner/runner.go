@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"corun/runner/image"
@@ -95,6 +96,7 @@ type Runner struct {
 	pools     *pools
 	cache     *cache
 	least     least
+	latency   *prometheus.HistogramVec
 	log       *slog.Logger
 	now       func() time.Time
 	ctx       context.Context // ends when Close begins
@@ -139,6 +141,11 @@ func Open(ctx context.Context, cfg Config) (_ *Runner, err error) {
 	}
 	r.quotas = newQuotas(limits, r.now)
 	r.queue = newQueue(positive(cfg.MaxRunning, defaultRunning(r.limits.Box.MemoryBytes)), positive(cfg.MaxQueued, defaultQueued))
+	r.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "corun", Name: "run_start_seconds",
+		Help:    "From a run's acceptance to the exec of its program, or to when a runtime that waited was told of it. Compiling is in it.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+	}, []string{"language", "warm"})
 	r.cache = newCache(cmp.Or(cfg.Image.Digest, cfg.Image.Name), cacheBytes)
 	all, err := chosenProfiles(cfg.Languages)
 	if err == nil {
@@ -377,6 +384,9 @@ func (r *Runner) Ready() (ok bool, why string) {
 	}
 	return true, ""
 }
+
+// Latency is how long runs took to start, by language and by whether a runtime waited.
+func (r *Runner) Latency() prometheus.Collector { return r.latency }
 
 // Close ends every run as lost, with its output kept, and destroys all boxes.
 // It returns when nothing is left, or with an error when ctx ends before. The

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type stage struct {
 	box     *sandbox.Box
 	process *sandbox.Process
 	size    sandbox.Size  // of the terminal when the program began
+	warm    bool          // a runtime was started ahead
 	startup time.Duration // from acceptance to exec
 	start   time.Time     // the exec
 
@@ -84,11 +86,12 @@ func (s *stage) begin() error {
 			s.box, err = r.pools.take(r.ctx, r.compileKind(j.profile, s.end.limits.Box))
 		case attempt == 0:
 			if s.box = r.takeWarm(j); s.box != nil {
-				cmd = j.warmCommand(s.size)
+				cmd, s.warm = j.warmCommand(s.size), true
 				break
 			}
 			fallthrough
 		default:
+			s.warm = false
 			s.box, err = r.pools.take(r.ctx, r.runKind(j.profile, s.end.limits.Box))
 		}
 		if err != nil {
@@ -98,6 +101,9 @@ func (s *stage) begin() error {
 		if err == nil {
 			s.start, s.active, s.end.began = time.Now(), time.Now(), true
 			s.startup = s.start.Sub(s.run.accepted)
+			if s.name == stageRun {
+				r.latency.WithLabelValues(j.profile.Name, strconv.FormatBool(s.warm)).Observe(s.startup.Seconds())
+			}
 			s.pump()
 			return nil
 		}

@@ -305,7 +305,8 @@ func TestOpenAPIDescribesTheRoutes(t *testing.T) {
 	var served []string
 	for pattern := range (&Server{}).handlers() {
 		if strings.Contains(pattern, " /api/v1/") {
-			served = append(served, pattern)
+			// A description has no sign for a path that may hold slashes.
+			served = append(served, strings.ReplaceAll(pattern, "...}", "}"))
 		}
 	}
 	slices.Sort(described)

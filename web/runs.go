@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"corun/collab"
@@ -291,5 +293,37 @@ func (s *Server) getOutput(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
+	return nil
+}
+
+// shown are the types of artefacts that pages may show, by extension. All else is bytes.
+var shown = map[string]string{
+	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",
+	".webp": "image/webp", ".svg": "image/svg+xml",
+}
+
+// getArtefact gives a file that a program left. Whatever is in it, nothing of it is run in
+// our name: who opens it alone gets a document without scripts, without our origin.
+func (s *Server) getArtefact(w http.ResponseWriter, r *http.Request) error {
+	a, run, err := s.runOf(r)
+	if err != nil {
+		return err
+	}
+	file := r.PathValue("path")
+	data, err := s.cfg.Store.Artefact(r.Context(), a.room.ID, run.Number, file)
+	if errors.Is(err, store.ErrNotFound) {
+		return newProblem(http.StatusNotFound, "run %d left no file %q: the run lists those that it left", run.Number, file)
+	}
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	if mime, ok := shown[strings.ToLower(path.Ext(file))]; ok {
+		h.Set("Content-Type", mime)
+	}
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+	h.Set("Cache-Control", "private, max-age=3600, immutable")
+	_, _ = w.Write(data) // fails only when the caller has gone
 	return nil
 }

@@ -38,13 +38,19 @@ type serveCmd struct {
 	Port      string `env:"PORT" help:"Port to listen on, where the address does not say." placeholder:"PORT" hidden:""`
 	AdminAddr string `help:"Address for health, metrics and profiles; it has no access control. Default: ${admin_addr}, or a free port." placeholder:"HOST:PORT"`
 
-	Create            string   `help:"Who may make rooms: anyone, or holders of an API token. Default: anyone on loopback, token elsewhere." enum:"anyone,token," default:""`
-	OpenRooms         bool     `help:"Let anybody make and enter a room of any name without a token, as a y-websocket server does. Loopback only."`
-	OpenRoomsAnywhere bool     `help:"Allow --open-rooms on any address."`
-	User              string   `help:"Whom the server becomes when it is started as root." default:"corun" placeholder:"NAME"`
-	AllowOrigin       []string `help:"Origins whose pages may open web sockets besides the server's own." placeholder:"SCHEME://HOST"`
-	TrustProxy        bool     `help:"Take a caller's address from X-Forwarded-For, as the proxy in front writes it."`
-	Durability        string   `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
+	Create               string   `help:"Who may make rooms: anyone, or holders of an API token. Default: anyone on loopback, token elsewhere." enum:"anyone,token," default:""`
+	OpenRooms            bool     `help:"Let anybody make and enter a room of any name without a token, as a y-websocket server does. Loopback only."`
+	OpenRoomsAnywhere    bool     `help:"Allow --open-rooms on any address."`
+	User                 string   `help:"Whom the server becomes when it is started as root." default:"corun" placeholder:"NAME"`
+	AllowOrigin          []string `help:"Origins whose pages may open web sockets besides the server's own." placeholder:"SCHEME://HOST"`
+	TrustProxy           bool     `help:"Take a caller's address from X-Forwarded-For, as the proxy in front writes it."`
+	RunsAtOnce           int      `help:"Runs that a participant may have queued or running." default:"2" placeholder:"N"`
+	RunsPerMinute        int      `help:"Runs that a participant may start in a minute." default:"30" placeholder:"N"`
+	RunsPerMinuteAddress int      `help:"Runs that may be started in a minute from one IP address." default:"60" placeholder:"N"`
+	MaxRunning           int      `help:"Programs that run at once. Default: by processors and memory." default:"0" placeholder:"N"`
+	MaxQueued            int      `help:"Runs that may wait for their turn." default:"256" placeholder:"N"`
+
+	Durability string `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
 }
 
 func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) (err error) {
@@ -105,7 +111,10 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	if err != nil {
 		return err
 	}
-	run, stopRunner, err := c.boxFlags.start(ctx, log, launcher, in.Image, st)
+	run, stopRunner, err := c.boxFlags.start(ctx, runner.Config{
+		Store: st, Launcher: launcher, Image: in.Image, MaxRunning: c.MaxRunning, MaxQueued: c.MaxQueued, Log: log,
+		Quotas: &runner.Quotas{ActivePerParticipant: c.RunsAtOnce, PerMinute: c.RunsPerMinute, PerMinuteIP: c.RunsPerMinuteAddress},
+	})
 	if err != nil {
 		return err
 	}
@@ -236,7 +245,9 @@ func displayAddr(addr net.Addr) string {
 // boxFlags choose what boxes are made of.
 type boxFlags struct {
 	Image string `help:"Root file system of boxes: default, the name of an image (corun image list), or host for this machine's own /usr, which is weaker." default:"default" placeholder:"NAME"`
-	Pool  int    `help:"Boxes built ahead. Default: by memory." default:"0" placeholder:"N"`
+	Pool  int    `help:"Boxes without a runtime that are built ahead. Default: by memory." default:"0" placeholder:"N"`
+
+	PoolMemory byteSize `help:"Most memory that all boxes have while they wait, such as 512MiB. Default: an eighth of the machine's." default:"0" placeholder:"SIZE"`
 
 	Isolation string `help:"What programs run upon: native, the host's kernel, or gvisor, a second boundary that is slower (make runsc)." default:"native" enum:"native,gvisor"`
 	Runsc     string `help:"gVisor's runsc, with corun-guest beside it. Default: beside this program, or else in PATH." placeholder:"FILE"`
@@ -323,12 +334,13 @@ func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, na
 }
 
 // start gives a runner. Its stop closes the launcher, too.
-func (b boxFlags) start(ctx context.Context, log *slog.Logger, launcher *sandbox.Launcher, img image.Image, st *store.Store) (_ *runner.Runner, stop func(context.Context) error, err error) {
-	run, err := runner.Open(ctx, runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: b.Pool, Log: log})
+func (b boxFlags) start(ctx context.Context, cfg runner.Config) (_ *runner.Runner, stop func(context.Context) error, err error) {
+	cfg.PoolSize, cfg.PoolMemory = b.Pool, int64(b.PoolMemory)
+	run, err := runner.Open(ctx, cfg)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("start runner: %w", err), launcher.Close())
+		return nil, nil, errors.Join(fmt.Errorf("start runner: %w", err), cfg.Launcher.Close())
 	}
 	return run, func(ctx context.Context) error {
-		return errors.Join(run.Close(ctx), launcher.Close())
+		return errors.Join(run.Close(ctx), cfg.Launcher.Close())
 	}, nil
 }

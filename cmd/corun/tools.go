@@ -177,7 +177,7 @@ func (c *execCmd) Run(ctx context.Context, out io.Writer, common *common, log *s
 	if err != nil {
 		return err
 	}
-	run, stop, err := c.boxFlags.start(ctx, log, launcher, img, nil)
+	run, stop, err := c.boxFlags.start(ctx, runner.Config{Launcher: launcher, Image: img, NoPool: true, Log: log})
 	if err != nil {
 		return err
 	}
