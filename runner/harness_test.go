@@ -285,8 +285,11 @@ func start(t testing.TB, r *Runner, req Request) *recorder {
 
 // program is a request for one file, in pipes.
 func program(language, text string) Request {
-	name := map[string]string{"python": "main.py", "bash": "main.sh", "javascript": "main.js"}[language]
-	return Request{Language: language, Mode: ModePipes, Files: []File{{name, text}}}
+	p, err := Profile(language)
+	if err != nil {
+		panic(err) // a test with a typing error
+	}
+	return Request{Language: language, Mode: ModePipes, Files: []File{{p.Entry, text}}}
 }
 
 // inTerminal is the same with a terminal.
