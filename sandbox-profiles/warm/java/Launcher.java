@@ -91,16 +91,19 @@ public final class Launcher {
     Field number = FileDescriptor.class.getDeclaredField("fd");
     number.setAccessible(true);
     number.setInt(socket, SOCKET);
-    byte[] message;
+    ByteArrayOutputStream message = new ByteArrayOutputStream();
     try (FileOutputStream out = new FileOutputStream(socket);
         FileInputStream in = new FileInputStream(socket)) {
       out.write('r');
-      message = in.readAllBytes();
+      byte[] part = new byte[1 << 16];
+      for (int n; (n = in.read(part)) > 0; ) { // readAllBytes would ask for the place in a file
+        message.write(part, 0, n);
+      }
     }
-    if (message.length == 0) {
+    if (message.size() == 0) {
       Runtime.getRuntime().halt(0); // no program will come
     }
-    String all = new String(message, StandardCharsets.UTF_8);
+    String all = message.toString(StandardCharsets.UTF_8);
     return List.of(all.substring(0, all.length() - 1).split("\0", -1));
   }
 
@@ -299,7 +302,8 @@ public final class Launcher {
   /** Compiles and runs programs as people write them, and shows nobody what they print. */
   private static void warmUp(int times) throws Throwable {
     PrintStream out = System.out;
-    Path sample = Path.of(Launcher.class.getResource("Sample.java").toURI());
+    Path here = Path.of(Launcher.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+    Path sample = here.resolveSibling("Sample.java");
     try {
       System.setOut(new PrintStream(OutputStream.nullOutputStream(), true));
       for (int i = 0; i < times; i++) {
