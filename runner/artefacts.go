@@ -23,6 +23,15 @@ type Artefact struct {
 	Data []byte
 }
 
+// Artefacts are what the run's program left, when the run is over.
+func (run *Run) Artefacts() []Artefact {
+	var all []Artefact
+	for _, stage := range run.stages() {
+		all = append(all, stage.Artefacts...)
+	}
+	return all
+}
+
 // artefactsOf gives what can be kept of what was left, and says what cannot.
 func artefactsOf(left sandbox.Collected) (kept []Artefact, message string) {
 	skipped := len(left.Skipped)

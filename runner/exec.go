@@ -47,6 +47,9 @@ func (r *Runner) Exec(ctx context.Context, req Request, stdin io.Reader, stdout,
 		return store.Run{}, err
 	}
 	run = newRun(r, j, time.Now())
+	if req.Began != nil {
+		req.Began(run)
+	}
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	if req.Stdin == nil {

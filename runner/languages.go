@@ -71,6 +71,21 @@ func Profile(name string) (*lang.Profile, error) {
 	return p, nil
 }
 
+// ProfileOf gives the language of a file, by its extension, whether or not it works here;
+// nil when no language has it.
+func ProfileOf(file string) (*lang.Profile, error) {
+	set, err := profileSet()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range set.All() {
+		if p.Owns(file) {
+			return p, nil
+		}
+	}
+	return nil, nil
+}
+
 // chosenProfiles gives those of the profiles that are wanted; nil wants all.
 func chosenProfiles(names []string) (*lang.Set, error) {
 	all, err := profileSet()

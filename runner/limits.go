@@ -112,6 +112,8 @@ type Lower struct {
 	MemoryBytes int64
 	Processes   int
 	OutputBytes int64
+	// ArtefactBytes is of what a program leaves in /work/out.
+	ArtefactBytes int64
 }
 
 // minMemoryBytes is the least memory a request may ask for: below it not even
@@ -146,10 +148,10 @@ func (l Limits) lower(field string, by *Lower) (Limits, error) {
 		{".memory", by.MemoryBytes, minMemoryBytes, l.Box.MemoryBytes, byteWords},
 		{".processes", int64(by.Processes), 1, int64(l.Box.Processes), countWords},
 		{".output", by.OutputBytes, 1, l.OutputBytes, byteWords},
+		{".artefacts", by.ArtefactBytes, 1, l.ArtefactBytes, byteWords},
 	} {
 		if c.asked != 0 && (c.asked < c.least || c.asked > c.most) {
-			return l, &InputError{field + c.field, fmt.Sprintf("%s is not possible: a run can lower this limit to %s at the least, and %s is the most here",
-				c.words(c.asked), c.words(c.least), c.words(c.most))}
+			return l, outOfRange(field+c.field, c.asked, c.least, c.most, c.words)
 		}
 	}
 	l.CPUTime = atMost(l.CPUTime, by.CPUTime)
@@ -159,7 +161,14 @@ func (l Limits) lower(field string, by *Lower) (Limits, error) {
 	l.Box.MemoryBytes = atMost(l.Box.MemoryBytes, by.MemoryBytes)
 	l.Box.Processes = atMost(l.Box.Processes, by.Processes)
 	l.OutputBytes = atMost(l.OutputBytes, by.OutputBytes)
+	l.ArtefactBytes = atMost(l.ArtefactBytes, by.ArtefactBytes)
 	return l, nil
+}
+
+// outOfRange refuses a limit that is not between least and most.
+func outOfRange(field string, asked, least, most int64, words func(int64) string) *InputError {
+	return &InputError{field, fmt.Sprintf("%s is not possible: a run can lower this limit to %s at the least, and %s is the most here",
+		words(asked), words(least), words(most))}
 }
 
 func atMost[N int | int64 | time.Duration](limit, asked N) N {

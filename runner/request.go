@@ -67,6 +67,9 @@ type Request struct {
 	// last is EventExited, always. It must not block for long: the program
 	// waits meanwhile. It is not called when Start fails.
 	Events func(Event)
+	// Began is given the run by Exec before anything becomes of it, so that it can be
+	// resized, typed into and stopped meanwhile.
+	Began func(*Run)
 }
 
 // File is one file of the snapshot that is run.
@@ -136,6 +139,9 @@ func prepare(req Request, langs *lang.Set, limits Limits) (*job, error) {
 	}
 	if _, err := terminalSize(req.Cols, req.Rows); err != nil {
 		return nil, err
+	}
+	if wall := limits.wall(req.Mode); req.Limits != nil && req.Limits.Wall > wall {
+		return nil, outOfRange("limits.wall_time", int64(req.Limits.Wall), 1, int64(wall), durationWords)
 	}
 	lowered, err := limits.lowered(req.Limits, req.CompileLimits)
 	if err != nil {
