@@ -102,12 +102,12 @@ func bearer(r *http.Request) (string, error) {
 	return strings.TrimSpace(token), nil
 }
 
-// mayCreate checks who may make rooms.
-func (s *Server) mayCreate(r *http.Request) error {
-	// A request without a body needs no leave of the browser, so any page could
-	// make rooms on the machine of who looks at it.
+// mayCreate checks who may make rooms or run programs without one: what is in words.
+func (s *Server) mayCreate(r *http.Request, what string) error {
+	// A request without a body, or with text, needs no leave of the browser, so any
+	// page could do it on the machine of who looks at it.
 	if !s.originAllowed(r) {
-		return newProblem(http.StatusForbidden, "pages of %s may not make rooms here: the operator can allow them with --allow-origin", r.Header.Get("Origin"))
+		return newProblem(http.StatusForbidden, "pages of %s may not %s here: the operator can allow them with --allow-origin", r.Header.Get("Origin"), what)
 	}
 	if s.cfg.AnyoneMayCreate {
 		return nil
@@ -117,7 +117,7 @@ func (s *Server) mayCreate(r *http.Request) error {
 		return err
 	}
 	if token == "" {
-		return newProblem(http.StatusUnauthorized, "making a room takes an API token here: send Authorization: Bearer with one made by `corun token create`")
+		return newProblem(http.StatusUnauthorized, "it takes an API token to %s here: send Authorization: Bearer with one made by `corun token create`", what)
 	}
 	ok, err := s.cfg.Store.APITokenValid(r.Context(), store.HashToken(token))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ type problem struct {
 	Detail string `json:"detail"`
 	// Field names the member of the request that was wrong, if one was.
 	Field string `json:"field,omitempty"`
+	// Message is Detail once more, for clients of Piston.
+	Message string `json:"message,omitempty"`
 
 	retryAfter time.Duration
 }
@@ -93,6 +96,11 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // readJSON decodes a request body of at most limit bytes into v, strictly. An
 // absent body leaves v as it is.
 func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	return readBody(w, r, limit, v, "application/json")
+}
+
+// readBody is readJSON for a body that may be announced as one of several types.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, v any, types ...string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -105,7 +113,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 	}
 	// A page of another origin can send text/plain without asking first; JSON
 	// makes the browser ask, and Corun never allows it.
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(types, kind) {
 		return newProblem(http.StatusUnsupportedMediaType, "the body's Content-Type is %q: send application/json", r.Header.Get("Content-Type"))
 	}
 	if !utf8.Valid(body) { // the decoder would change it quietly

@@ -49,7 +49,7 @@ type createRoomAnswer struct {
 }
 
 func (s *Server) createRoom(w http.ResponseWriter, r *http.Request) error {
-	if err := s.mayCreate(r); err != nil {
+	if err := s.mayCreate(r, "make rooms"); err != nil {
 		return err
 	}
 	var req createRoomRequest

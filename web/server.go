@@ -82,7 +82,7 @@ func New(cfg Config) *Server {
 // handlers are the calls and sockets by pattern. openapi.yaml describes those
 // below /api/v1; a test compares the two.
 func (s *Server) handlers() map[string]handler {
-	return map[string]handler{
+	all := map[string]handler{
 		"POST /api/v1/rooms":                                    s.createRoom,
 		"GET /api/v1/rooms/{room}":                              s.getRoom,
 		"PATCH /api/v1/rooms/{room}":                            s.patchRoom,
@@ -103,6 +103,11 @@ func (s *Server) handlers() map[string]handler {
 		"GET /healthz":                                          s.healthz,
 		"GET /readyz":                                           s.readyz(false),
 	}
+	for _, root := range executeRoots {
+		all["POST "+root+"/execute"] = s.withMessage(s.execute)
+		all["GET "+root+"/runtimes"] = s.withMessage(s.getRuntimes)
+	}
+	return all
 }
 
 func (s *Server) routes() http.Handler {
