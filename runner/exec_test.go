@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
+	"os"
 	"strings"
 	"testing"
 
@@ -49,26 +49,49 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
+// Every language works, in pipes and in a terminal: given its input, its template prints
+// what the profile says.
 func TestLanguages(t *testing.T) {
-	r := testRunner(t)
-	var names []string
+	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{1000, 1000, 1000} })
+	all, err := profileSet()
+	check(t, err)
+	works := make(map[string]bool)
 	for _, l := range r.Languages() {
-		names = append(names, l.Name)
-		if l.Version == "" || l.Entry == "" || len(l.Extensions) == 0 || l.Limits.MemoryBytes != 256<<20 || l.Limits.WallMS != 10_000 {
+		works[l.Name] = true
+		if l.Version == "" || l.Entry == "" || len(l.Extensions) == 0 || l.Limits.MemoryBytes < 256<<20 || l.Limits.WallMS != 10_000 {
 			t.Errorf("incomplete: %+v", l)
 		}
-		text := "Ann\n"
-		req := Request{Language: l.Name, Stdin: &text}
-		for _, f := range r.Template(l.Name) {
-			req.Files = append(req.Files, File{f.Path, f.Content})
-		}
-		rec := start(t, r, req)
-		if run := rec.end(); run.Status != store.StatusExited || !strings.Contains(rec.output(store.Stdout), "Hello, Ann!") {
-			t.Errorf("the template of %s: %s, %q %q", l.Name, run.Status, rec.output(store.Stdout), rec.output(store.Stderr))
-		}
 	}
-	if want := []string{"bash", "javascript", "python"}; !slices.Equal(names, want) {
-		t.Errorf("got %v, want %v", names, want)
+	for _, p := range all.All() {
+		if !works[p.Name] {
+			if os.Getenv("CORUN_IMAGE_DIR") != "" {
+				t.Errorf("%s does not work", p.Name)
+			}
+			continue
+		}
+		for _, mode := range []string{ModePipes, ModeTerminal} {
+			t.Run(p.Name+" "+mode, func(t *testing.T) {
+				req := Request{Language: p.Name, Mode: mode, Files: r.Template(p.Name)}
+				stream, want := store.PTY, p.Output
+				if mode == ModePipes {
+					req.Stdin, stream = &p.Input, store.Stdout
+				}
+				rec := start(t, r, req)
+				if mode == ModeTerminal { // which shows what is typed
+					check(t, rec.run.Stdin("ann", []byte(p.Input)))
+					check(t, rec.run.StdinEOF())
+				}
+				run := rec.end()
+				got := strings.ReplaceAll(rec.output(stream), "\r", "")
+				last := want[strings.LastIndex(strings.TrimSpace(want), "\n")+1:]
+				if run.Status != store.StatusExited || *run.ExitCode != 0 || mode == ModePipes && got != want || !strings.Contains(got, last) {
+					t.Errorf("%s, %s: got %q and %q, want %q", run.Status, run.Message, got, rec.output(store.Stderr), want)
+				}
+				if (p.Compile != nil) != (run.Compile != nil) {
+					t.Errorf("of compiling is said: %+v", run.Compile)
+				}
+			})
+		}
 	}
 	if l, ok := r.Language("PY"); !ok || l.Name != "python" {
 		t.Errorf("got %+v by alias", l)

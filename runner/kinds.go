@@ -70,9 +70,7 @@ func (r *Runner) keepReady() {
 
 // buildBox makes a box of a kind, and starts its runtime.
 func (r *Runner) buildBox(ctx context.Context, k kind) (*sandbox.Box, error) {
-	box, err := r.launcher.Build(ctx, sandbox.Spec{
-		Rootfs: r.image.Rootfs, Usr: r.image.Usr, Seccomp: r.filters[k.seccomp], Limits: k.limits, Hostname: boxHostname,
-	})
+	box, err := r.launcher.Build(ctx, r.specOf(k))
 	if err != nil {
 		return nil, fmt.Errorf("build box: %w", err)
 	}
@@ -84,6 +82,13 @@ func (r *Runner) buildBox(ctx context.Context, k kind) (*sandbox.Box, error) {
 		return nil, errors.Join(fmt.Errorf("start runtime of %s: %w", k.language, err), destroy(box))
 	}
 	return box, nil
+}
+
+// specOf is what a box of a kind is made from.
+func (r *Runner) specOf(k kind) sandbox.Spec {
+	return sandbox.Spec{
+		Rootfs: r.image.Rootfs, Usr: r.image.Usr, Seccomp: r.filters[k.seccomp], Limits: k.limits, Hostname: boxHostname,
+	}
 }
 
 // runtimeOf is the command that starts a language's runtime ahead of a program.

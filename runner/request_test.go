@@ -64,7 +64,7 @@ func TestPrepareRefuses(t *testing.T) {
 		req          Request
 		field, wants string
 	}{
-		"no language":          {good(func(r *Request) { r.Language = "" }), "language", "bash, javascript, python"},
+		"no language":          {good(func(r *Request) { r.Language = "" }), "language", "bash, c, "},
 		"an unknown language":  {good(func(r *Request) { r.Language = "cobol" }), "language", `"cobol"`},
 		"an unknown mode":      {good(func(r *Request) { r.Mode = "tty" }), "mode", "terminal or pipes"},
 		"an unknown entry":     {good(func(r *Request) { r.Entry = "x.py" }), "entry", `"x.py"`},
