@@ -138,7 +138,7 @@ func (r *Runner) see(ctx context.Context, run *Run) error {
 	if err := r.enroll(); err != nil {
 		return err
 	}
-	place, err := r.enterQueue()
+	place, err := r.enterQueue(run)
 	if err != nil {
 		r.active.Done()
 		return err

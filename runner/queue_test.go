@@ -2,6 +2,7 @@ package runner
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -27,14 +28,14 @@ func moved(t *ticket) bool {
 func TestQueue(t *testing.T) {
 	q := newQueue(2, 3)
 	var tickets []*ticket
-	for range 5 {
-		next, ok := q.enter()
+	for i := range 5 {
+		next, ok := q.enter(fmt.Sprint("room ", i))
 		if !ok {
 			t.Fatal("refused while there is room")
 		}
 		tickets = append(tickets, next)
 	}
-	if _, ok := q.enter(); ok {
+	if _, ok := q.enter("another"); ok {
 		t.Fatal("a sixth got in")
 	}
 	for i, want := range []bool{true, true, false, false, false} {
@@ -63,6 +64,46 @@ func TestQueue(t *testing.T) {
 		q.leave(tickets[i])
 	}
 	if q.free != 2 || q.length() != 0 {
+		t.Errorf("%d free and %d waiting at the end", q.free, q.length())
+	}
+}
+
+// Who asks for many waits for themselves.
+func TestQueueIsFair(t *testing.T) {
+	q := newQueue(1, 100)
+	enter := func(who string) *ticket {
+		next, ok := q.enter(who)
+		if !ok {
+			t.Fatal("refused while there is room")
+		}
+		return next
+	}
+	running := enter("first")
+	var many []*ticket
+	for range 5 {
+		many = append(many, enter("many"))
+	}
+	ann, ben := enter("ann"), enter("ben")
+	if !moved(many[1]) || moved(many[0]) {
+		t.Error("those who are overtaken, and only those, must be told that they moved")
+	}
+	for i, want := range []*ticket{many[0], ann, ben, many[1]} {
+		q.leave(running)
+		if !come(want) {
+			t.Fatalf("the turn %d is another's", i)
+		}
+		running = want
+	}
+	cas := enter("cas") // in the round that goes on
+	for i, want := range []*ticket{cas, many[2], many[3], many[4]} {
+		q.leave(running)
+		if !come(want) {
+			t.Fatalf("the turn %d after is another's", i)
+		}
+		running = want
+	}
+	q.leave(running)
+	if q.free != 1 || q.length() != 0 {
 		t.Errorf("%d free and %d waiting at the end", q.free, q.length())
 	}
 }

@@ -276,6 +276,15 @@ func (j *job) compileCommand(size sandbox.Size) sandbox.Command {
 	return j.within(size, args, j.profile.Compile.Env, j.limits.Compile.CPUTime)
 }
 
+// sealedCompileCommand is the same where nothing can be read of what a box leaves: what
+// the compiler prints goes to stderr, and then what it has made to stdout.
+func (j *job) sealedCompileCommand(size sandbox.Size) sandbox.Command {
+	c := j.compileCommand(size)
+	c.Terminal = nil
+	c.Args = append([]string{"/bin/sh", "-c", `"$@" >&2 || exit; exec cat <"$0"`, j.profile.Compile.Output}, c.Args...)
+	return c
+}
+
 // within is a command among the run's files and with its streams.
 func (j *job) within(size sandbox.Size, args []string, env map[string]string, cpu time.Duration) sandbox.Command {
 	c := sandbox.Command{Args: args, Env: environment(env, j.Mode), Dir: homeDir, CPUTime: cpu}

@@ -60,6 +60,9 @@ type Config struct {
 	PoolMemory int64
 	// NoPool keeps nothing ready: for one run.
 	NoPool bool
+	// Sealed says that nothing can be read of what boxes leave (gVisor's): compilers then
+	// hand over what they make through a pipe, and there are no artefacts.
+	Sealed bool
 	// Languages are those that are tried and can be used, by name or alias; nil for all.
 	Languages []string
 	// MaxRunning is how many programs run at once; 0 chooses by processors and
@@ -87,6 +90,7 @@ type Runner struct {
 	store     *store.Store
 	launcher  *sandbox.Launcher
 	image     image.Image
+	sealed    bool
 	filters   map[string][]byte // compiled seccomp programs, by profile
 	limits    Limits
 	langs     *lang.Set // those that work here
@@ -122,7 +126,7 @@ type roomRuns struct {
 // fails if no box can be built or no language works.
 func Open(ctx context.Context, cfg Config) (_ *Runner, err error) {
 	r := &Runner{
-		store: cfg.Store, launcher: cfg.Launcher, image: cfg.Image, limits: DefaultLimits(),
+		store: cfg.Store, launcher: cfg.Launcher, image: cfg.Image, sealed: cfg.Sealed, limits: DefaultLimits(),
 		log: cfg.Log, now: cfg.Now, rooms: make(map[string]*roomRuns),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -243,7 +247,7 @@ func (r *Runner) Start(ctx context.Context, req Request) (*Run, error) {
 		r.abandon(run)
 		return nil, err
 	}
-	place, err := r.enterQueue()
+	place, err := r.enterQueue(run)
 	if err != nil {
 		r.quotas.release(run.starter())
 		r.abandon(run)
@@ -298,8 +302,12 @@ func (r *Runner) admit(run *Run) error {
 }
 
 // enterQueue gives a place among the runs.
-func (r *Runner) enterQueue() (*ticket, error) {
-	ticket, ok := r.queue.enter()
+func (r *Runner) enterQueue(run *Run) (*ticket, error) {
+	who := "room " + run.job.Room
+	if run.job.Room == "" {
+		who = "caller " + run.job.By + " at " + run.job.IP
+	}
+	ticket, ok := r.queue.enter(who)
 	if !ok {
 		return nil, &LimitError{
 			Detail:     fmt.Sprintf("the server is full: %d runs wait already", r.queue.length()),

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"corun/runner/sandbox"
 	"corun/store"
@@ -49,6 +52,7 @@ type stage struct {
 	startup time.Duration // from acceptance to exec
 	start   time.Time     // the exec
 
+	made   *bytes.Buffer // what a compiler hands over through a pipe; nil where it is read from its box
 	gather *gather
 	calm   context.Context // ends when the program is being ended: nothing is held back then
 	hurry  context.CancelFunc
@@ -82,7 +86,9 @@ func (s *stage) begin() error {
 		var err error
 		switch {
 		case s.name == stageCompile:
-			cmd = j.compileCommand(s.size)
+			if cmd = j.compileCommand(s.size); r.sealed {
+				cmd, s.made = j.sealedCompileCommand(s.size), new(bytes.Buffer)
+			}
 			s.box, err = r.pools.take(r.ctx, r.compileKind(j.profile, s.end.limits.Box))
 		case attempt == 0:
 			if s.box = r.takeWarm(j); s.box != nil {
@@ -128,13 +134,16 @@ func (s *stage) pump() {
 	s.eof, s.exited, s.broken = make(chan struct{}), make(chan sandbox.Exit, 1), make(chan error, 1)
 	flow := newFlow(s.end.limits.OutputRate)
 	var readers sync.WaitGroup
-	if s.end.mode == ModeTerminal {
+	switch {
+	case s.made != nil:
+		s.pumpSealed(&readers, flow)
+	case s.end.mode == ModeTerminal:
 		pty := s.process.PTY()
 		readers.Go(func() { s.gather.copyFrom(s.calm, store.PTY, pty, flow) })
 		if s.name == stageRun {
 			s.pumps.Go(func() { s.run.input.writeTo(s.calm, pty) })
 		}
-	} else {
+	default:
 		for stream, src := range map[store.Stream]io.Reader{store.Stdout: s.process.Stdout(), store.Stderr: s.process.Stderr()} {
 			readers.Go(func() {
 				s.gather.copyFrom(s.calm, stream, src, flow)
@@ -164,6 +173,32 @@ func (s *stage) pump() {
 		}
 		s.exited <- exit
 	})
+}
+
+// pumpSealed reads the streams of a compiler that hands over through a pipe what it made.
+// In a terminal's run its messages come as in one.
+func (s *stage) pumpSealed(readers *sync.WaitGroup, flow *rate.Limiter) {
+	_ = s.process.Stdin().Close() // nothing was written
+	messages, stream := s.process.Stderr(), store.Stderr
+	if s.end.mode == ModeTerminal {
+		messages, stream = newlines{messages}, store.PTY
+	}
+	readers.Go(func() { s.gather.copyFrom(s.calm, stream, messages, flow) })
+	readers.Go(func() {
+		// One byte more tells that it is too large. An error tells of the box's end, which is
+		// noticed elsewhere.
+		_, _ = io.Copy(s.made, io.LimitReader(s.process.Stdout(), s.run.job.limits.Compile.ResultBytes+1))
+		_, _ = io.Copy(io.Discard, s.process.Stdout())
+	})
+}
+
+// newlines ends lines as a terminal does.
+type newlines struct{ r io.Reader }
+
+func (n newlines) Read(p []byte) (int, error) {
+	half := make([]byte, len(p)/2)
+	got, err := n.r.Read(half)
+	return copy(p, bytes.ReplaceAll(half[:got], []byte("\n"), []byte("\r\n"))), err
 }
 
 // attend keeps the clocks and delivers output until the program has ended and
@@ -364,12 +399,19 @@ func (s *stage) measure() sandbox.Usage {
 
 // result reads what the compile stage has made.
 func (s *stage) result() ([]byte, error) {
+	most := s.run.job.limits.Compile.ResultBytes
+	if s.made != nil {
+		if int64(s.made.Len()) > most {
+			return nil, fmt.Errorf("what was compiled is more than %s", byteWords(most))
+		}
+		return s.made.Bytes(), nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
 	defer cancel()
 	name := s.run.job.profile.Compile.Output
-	made, err := s.box.Collect(ctx, sandbox.CollectLimits{Path: name, Bytes: s.run.job.limits.Compile.ResultBytes, Files: 1, Depth: 1})
+	made, err := s.box.Collect(ctx, sandbox.CollectLimits{Path: name, Bytes: most, Files: 1, Depth: 1})
 	if errors.Is(err, sandbox.ErrTooMuch) {
-		return nil, fmt.Errorf("what was compiled is more than %s", byteWords(s.run.job.limits.Compile.ResultBytes))
+		return nil, fmt.Errorf("what was compiled is more than %s", byteWords(most))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read what was compiled: %w", err)

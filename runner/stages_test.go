@@ -60,6 +60,33 @@ func TestCompileAndRun(t *testing.T) {
 	}
 }
 
+// Where nothing can be read of what a box leaves, a compiler hands over what it made.
+func TestSealedCompile(t *testing.T) {
+	r := testRunner(t, func(c *Config) { c.Sealed = true })
+	needs(t, r, "c")
+	for _, mode := range []string{ModePipes, ModeTerminal} {
+		req := program("c", "#warning careful\n"+helloC)
+		req.Mode = mode
+		rec := start(t, r, req)
+		check(t, rec.run.Stdin("ann", []byte("Ada\n")))
+		run := rec.end()
+		stdout, stderr := rec.output(store.Stdout), rec.output(store.Stderr)
+		if mode == ModeTerminal {
+			stdout, stderr = rec.output(store.PTY), rec.output(store.PTY)
+			if strings.Contains(strings.ReplaceAll(stdout, "\r\n", ""), "\n") {
+				t.Errorf("lines end as in no terminal: %q", stdout)
+			}
+		}
+		if run.Status != store.StatusExited || *run.ExitCode != 3 || !strings.Contains(stdout, "hello Ada") || !strings.Contains(stderr, "careful") {
+			t.Errorf("%s: got %s, %q, %q", mode, run.Status, run.Message, stdout+stderr)
+		}
+		rec = start(t, r, program("c", "int main("))
+		if run := rec.end(); run.Status != store.StatusCompileFailed || *run.ExitCode != 1 {
+			t.Errorf("%s: got %s, %q", mode, run.Status, run.Message)
+		}
+	}
+}
+
 func TestCompileFails(t *testing.T) {
 	r := testRunner(t)
 	needs(t, r, "c")

@@ -292,7 +292,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // collect reads what the program has left to be kept. Nothing runs in its box any more.
 func (s *supervisor) collect() {
 	limits := s.run.job.limits
-	if limits.ArtefactBytes <= 0 {
+	if limits.ArtefactBytes <= 0 || s.run.runner.sealed {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
@@ -301,7 +301,7 @@ func (s *supervisor) collect() {
 		Path: artefactFolder, Bytes: limits.ArtefactBytes, Files: limits.ArtefactFiles, Depth: artefactDepth,
 	})
 	switch {
-	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, sandbox.ErrBoxGone):
+	case errors.Is(err, sandbox.ErrBoxGone):
 		return
 	case errors.Is(err, sandbox.ErrTooMuch):
 		s.leftover = fmt.Sprintf(" Nothing of what it left in %s/%s is kept: %s in %d files and folders is the most.",

@@ -336,6 +336,7 @@ func (b boxFlags) open(ctx context.Context, common *common, log *slog.Logger, na
 // start gives a runner. Its stop closes the launcher, too.
 func (b boxFlags) start(ctx context.Context, cfg runner.Config) (_ *runner.Runner, stop func(context.Context) error, err error) {
 	cfg.PoolSize, cfg.PoolMemory = b.Pool, int64(b.PoolMemory)
+	cfg.Sealed = b.Isolation == string(sandbox.GVisor)
 	run, err := runner.Open(ctx, cfg)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start runner: %w", err), cfg.Launcher.Close())
