@@ -156,10 +156,12 @@ func (r *Runner) Template(name string) []File {
 // tryLanguages keeps the languages that tell their version in a box.
 func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
 	var failures []error
+	r.tried, r.failures = all.All(), make(map[string]error)
 	versions, errs := r.versions(ctx, all.All())
 	r.langs = all.Select(func(p *lang.Profile) bool {
 		if err := errs[p]; err != nil {
 			r.log.Warn("language does not work here", "language", p.Name, "error", err)
+			r.failures[p.Name] = err
 			failures = append(failures, fmt.Errorf("%s: %w", p.Name, err))
 			return false
 		}

@@ -95,6 +95,8 @@ type Runner struct {
 	limits    Limits
 	langs     *lang.Set // those that work here
 	languages []Language
+	tried     []*lang.Profile
+	failures  map[string]error // why languages do not work here, by name
 	quotas    *quotas
 	queue     *queue
 	pools     *pools

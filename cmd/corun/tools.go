@@ -62,6 +62,7 @@ func (c *doctorCmd) Run(ctx context.Context, out io.Writer, common *common, log 
 		return printSeccomp(out, c.Seccomp)
 	}
 	findings := append(c.findings(ctx), c.checkImage(common), checkStore(ctx, common))
+	findings = append(findings, c.checkLanguages(ctx, common, findings)...)
 	fatal := 0
 	for _, f := range findings {
 		mark := "ok  "
@@ -107,6 +108,8 @@ func printSeccomp(out io.Writer, name string) error {
 	return nil
 }
 
+const notBuilt = "the default image is not built yet"
+
 func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
 	f := sandbox.Finding{Name: "image", OK: true}
 	if c.Image == "host" {
@@ -129,11 +132,55 @@ func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
 		return f
 	}
 	if err != nil {
-		f.OK, f.Detail, f.Mend = false, "the default image is not built yet", "corun image build (serve does it too; it needs mmdebstrap and takes about half a minute, once)"
+		f.OK, f.Detail, f.Mend = false, notBuilt, "corun image build (serve does it too; it needs mmdebstrap and takes about half a minute, once)"
 		return f
 	}
 	f.Detail = img.Name + " in " + common.imageDir()
 	return f
+}
+
+// checkLanguages tries each language in boxes, where these can be made: its example, and
+// its runtime. One that does not work is no reason not to serve the others.
+func (c *doctorCmd) checkLanguages(ctx context.Context, common *common, before []sandbox.Finding) []sandbox.Finding {
+	for _, f := range before {
+		if !f.OK && f.Fatal && !(f.Limits && c.withoutLimits()) {
+			return nil
+		}
+		if f.Name == "image" && f.Detail == notBuilt {
+			return nil // it would be built
+		}
+	}
+	fail := func(err error) []sandbox.Finding {
+		return []sandbox.Finding{{Name: "languages", Fatal: true, Detail: err.Error(), Mend: "see that no other corun doctor is at work, and the image: corun image verify"}}
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	launcher, img, err := c.boxFlags.open(ctx, common, quiet, fmt.Sprintf("corun-doctor-%d", os.Getpid()))
+	if err != nil {
+		return fail(err)
+	}
+	run, stop, err := c.boxFlags.start(ctx, runner.Config{Launcher: launcher, Image: img, NoPool: true, Log: quiet})
+	if err != nil {
+		return fail(err)
+	}
+	var found []sandbox.Finding
+	for _, t := range run.Try(ctx) {
+		f := sandbox.Finding{Name: t.Language, OK: true, Detail: t.Version + "; its example runs"}
+		switch {
+		case t.Failure != nil:
+			f.OK, f.Detail, f.Mend = false, t.Failure.Error(), "it is left out until the image has what it needs: see docs/languages.md"
+		case t.RuntimeFailure != nil:
+			f.OK, f.Detail, f.Mend = false, fmt.Sprintf("%s, but its programs start slowly: %v", f.Detail, t.RuntimeFailure), "see the language's profile"
+		case t.RuntimeTime > 0:
+			f.Detail += fmt.Sprintf("; its runtime is ready in %d ms and takes %d MiB", t.RuntimeTime.Milliseconds(), t.RuntimeBytes>>20)
+		}
+		found = append(found, f)
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	if err := stop(closing); err != nil {
+		return append(found, fail(err)...)
+	}
+	return found
 }
 
 func checkStore(ctx context.Context, common *common) sandbox.Finding {
