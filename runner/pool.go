@@ -56,7 +56,7 @@ type pool struct {
 	PoolStats
 }
 
-// PoolStats is what became of the boxes of one kind.
+// PoolStats is what became of the boxes of one kind, or of all that have one name.
 type PoolStats struct {
 	Language string // whose runtime was started in them; "" for none
 	Mode     string // of that runtime; of others what they are for, run or compile

@@ -236,3 +236,24 @@ func parentOf(t *testing.T, pid int) int {
 	}
 	return parent
 }
+
+// Metrics know kinds by language and mode: two that have both in common would be told twice.
+func TestMergedStats(t *testing.T) {
+	failure := errors.New("no box")
+	got := merged([]PoolStats{
+		{Mode: "compile", Ready: 1},
+		{Mode: "run", Wanted: 2, Ready: 1, Building: 1, Taken: 3, Missed: 1, Built: 4, BuildTime: 2, BuildTimes: 8, Bytes: 10},
+		{Mode: "run", Wanted: 1, Ready: 1, Died: 2, Built: 1, BuildTime: 5, BuildTimes: 5, Bytes: 4, Failure: failure},
+		{Language: "python", Mode: "pipes", Ready: 1},
+		{Language: "python", Mode: "terminal", Ready: 2},
+	})
+	want := []PoolStats{
+		{Mode: "compile", Ready: 1},
+		{Mode: "run", Wanted: 3, Ready: 2, Building: 1, Taken: 3, Missed: 1, Died: 2, Built: 5, BuildTime: 5, BuildTimes: 13, Bytes: 10, Failure: failure},
+		{Language: "python", Mode: "pipes", Ready: 1},
+		{Language: "python", Mode: "terminal", Ready: 2},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}

@@ -224,7 +224,28 @@ func (ps *pools) stats() (all []PoolStats, cold int64) {
 	slices.SortFunc(all, func(a, b PoolStats) int {
 		return cmp.Or(cmp.Compare(a.Language, b.Language), cmp.Compare(a.Mode, b.Mode))
 	})
-	return all, ps.cold
+	return merged(all), ps.cold
+}
+
+// merged adds up kinds that people know by one name: those without a runtime, which differ
+// in limits and system calls. all is sorted by name.
+func merged(all []PoolStats) []PoolStats {
+	var out []PoolStats
+	for _, p := range all {
+		if n := len(out); n == 0 || out[n-1].Language != p.Language || out[n-1].Mode != p.Mode {
+			out = append(out, p)
+			continue
+		}
+		sum := &out[len(out)-1]
+		sum.Wanted, sum.Ready, sum.Building = sum.Wanted+p.Wanted, sum.Ready+p.Ready, sum.Building+p.Building
+		sum.Taken, sum.Missed, sum.Died, sum.Built = sum.Taken+p.Taken, sum.Missed+p.Missed, sum.Died+p.Died, sum.Built+p.Built
+		sum.BuildTimes += p.BuildTimes
+		sum.BuildTime, sum.Bytes = max(sum.BuildTime, p.BuildTime), max(sum.Bytes, p.Bytes)
+		if sum.Failure == nil {
+			sum.Failure = p.Failure
+		}
+	}
+	return out
 }
 
 // of tells of one kind's pool.
