@@ -48,7 +48,7 @@ public final class Launcher {
   private static final int SOCKET = 255;
 
   /** How many programs of its own make the compiler fast; more gain little. */
-  private static final int WARM_UPS = 24;
+  private static final int WARM_UPS = 12;
 
   private static final JavaCompiler COMPILER = ToolProvider.getSystemJavaCompiler();
 
