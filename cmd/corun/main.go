@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -88,13 +89,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("define command line: %w", err)
 	}
+	args, rest := cutArguments(args)
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		return err
 	}
+	c.Exec.Args = append(c.Exec.Args, rest...)
 	log := newLogger(stderr, c.common)
 	slog.SetDefault(log)
 	return parsed.Run(&c.common, log)
+}
+
+// cutArguments takes off what follows -- where that is for the program of exec, and no
+// more files.
+func cutArguments(args []string) (ours, programs []string) {
+	i := slices.Index(args, "--")
+	if i < 0 || !slices.Contains(args[:i], "exec") {
+		return args, nil
+	}
+	return args[:i], args[i+1:]
 }
 
 func newLogger(w io.Writer, c common) *slog.Logger {

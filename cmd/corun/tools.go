@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -204,76 +203,6 @@ func openStore(ctx context.Context, common *common) (*store.Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return st, nil
-}
-
-type execCmd struct {
-	boxFlags
-	Language string   `required:"" short:"l" help:"Language of the program."`
-	Files    []string `arg:"" optional:"" help:"Files to run; the first is the one that starts. Without any, the program is read from standard input." type:"existingfile"`
-	Args     []string `help:"Argument for the program; can be given several times." name:"arg" short:"a" sep:"none"`
-	Quiet    bool     `help:"Do not print the verdict." short:"q"`
-}
-
-// Run executes the files in one box and exits as the program did, or with 125
-// if it did not end by itself.
-func (c *execCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) error {
-	if err := common.makeDataDir(); err != nil {
-		return err
-	}
-	launcher, img, err := c.boxFlags.open(ctx, common, log, fmt.Sprintf("corun-exec-%d", os.Getpid()))
-	if err != nil {
-		return err
-	}
-	run, stop, err := c.boxFlags.start(ctx, runner.Config{Launcher: launcher, Image: img, NoPool: true, Log: log})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-		defer cancel()
-		if err := stop(closing); err != nil {
-			log.Error("stop runner", "error", err)
-		}
-	}()
-	req := runner.Request{Language: c.Language, Args: c.Args, Mode: runner.ModePipes, By: "exec", ByName: "exec"}
-	var input io.Reader = os.Stdin
-	if len(c.Files) == 0 {
-		lang, ok := run.Language(c.Language)
-		if !ok {
-			return fmt.Errorf("there is no language %q here", c.Language)
-		}
-		program, err := io.ReadAll(os.Stdin)
-		if err != nil {
-			return fmt.Errorf("read program: %w", err)
-		}
-		req.Files, req.Entry = []runner.File{{Path: lang.Entry, Content: string(program)}}, lang.Entry
-		input = strings.NewReader("")
-	}
-	for i, name := range c.Files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return fmt.Errorf("read program: %w", err)
-		}
-		path := filepath.Base(name)
-		if i == 0 {
-			req.Entry = path
-		}
-		req.Files = append(req.Files, runner.File{Path: path, Content: string(data)})
-	}
-	result, err := run.Exec(ctx, req, input, out, os.Stderr)
-	if err != nil {
-		return err
-	}
-	if !c.Quiet {
-		fmt.Fprintf(os.Stderr, "\n%s (%s)\n", result.Message, result.Status)
-	}
-	switch {
-	case result.Status == store.StatusExited && result.ExitCode != nil && *result.ExitCode == 0:
-		return nil
-	case result.Status == store.StatusExited && result.ExitCode != nil:
-		return exitStatus(*result.ExitCode)
-	}
-	return exitStatus(125)
 }
 
 type roomCmd struct {
