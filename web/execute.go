@@ -151,14 +151,9 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	job.By, job.IP = "api", s.remoteIP(r)
-	// The server's deadlines are for requests that are answered at once. This one ends
-	// with its limits, or when its client goes away, which is seen by reading on.
-	control := http.NewResponseController(w)
-	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
-		return fmt.Errorf("lift deadlines: %w", err)
-	}
 	result, err := s.cfg.Runner.Execute(r.Context(), *job)
-	if err := control.SetWriteDeadline(time.Now().Add(answerWithin)); err != nil {
+	// The server's own deadline began with the request, and a batch may take longer.
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWithin)); err != nil {
 		return fmt.Errorf("set deadline of answer: %w", err)
 	}
 	if err != nil {
