@@ -341,12 +341,6 @@ func (s *stage) kill(why cause) {
 	s.endBox()
 }
 
-// fail ends the run through a fault of ours.
-func (s *stage) fail(err error) {
-	s.end.err, s.end.cause = err, causeFault
-	s.endBox()
-}
-
 // ended notes the program's end; what it left behind in the box ends with it.
 func (s *stage) ended(err error) {
 	s.over = true

@@ -24,7 +24,6 @@ const (
 	causeOutput
 	causeStopped
 	causeShutdown
-	causeFault // ours
 )
 
 // ending is all that is known when a run is over.
@@ -98,8 +97,6 @@ func judgeEnd(e ending) verdict {
 		return verdict{status: store.StatusStopped, message: "Stopped before it began."}
 	case e.cause == causeStopped:
 		return verdict{status: store.StatusStopped, message: "Stopped."}
-	case e.cause == causeFault:
-		return verdict{status: store.StatusFailed, message: fmt.Sprintf("The run could not go on: %v.", e.err)}
 	case !e.began:
 		return verdict{status: store.StatusFailed, message: fmt.Sprintf("The %s %s could not be started: %v.", e.language, e.noun(), e.err)}
 	case e.oomKills > 0 || e.cause == causeMemory:

@@ -42,7 +42,6 @@ func TestJudge(t *testing.T) {
 		"the box died":                {ending{began: true, err: broken}, store.StatusLost, "box died"},
 		"stopped as the box died":     {ending{began: true, cause: causeStopped, err: broken}, store.StatusStopped, "Stopped"},
 		"never began":                 {ending{err: broken, language: "python"}, store.StatusFailed, "box is gone"},
-		"our fault":                   {ending{began: true, cause: causeFault, err: errors.New("disk is full")}, store.StatusFailed, "disk is full"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.e.limits = DefaultLimits()
