@@ -44,6 +44,16 @@ export const makeRoom = (room: NewRoom, apiToken: string): Promise<MadeRoom> =>
 export const rotateToken = (room: string, role: Role, token: string): Promise<{ token: string }> =>
   call('POST', `/rooms/${room}/tokens/${role}/rotate`, token)
 
+/** A file that a run left. */
+export async function artefact(room: string, run: number, path: string, token: string, signal?: AbortSignal): Promise<Blob> {
+  const place = path.split('/').map(encodeURIComponent).join('/')
+  const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/artefacts/${place}`, {
+    headers: { Authorization: `Bearer ${token}` }, ...(signal === undefined ? {} : { signal }),
+  })
+  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  return answer.blob()
+}
+
 /** Whether a room is there for a token; 'unknown' when the server can't say. */
 export async function probeRoom(room: string, token: string): Promise<'ok' | 'gone' | 'unknown'> {
   try {

@@ -1,17 +1,30 @@
 // Grammars by file name; each is loaded when a file needs it.
+import type { StreamParser } from '@codemirror/language'
 import type { Extension } from '@codemirror/state'
 
 const grammars: [RegExp, () => Promise<Extension>][] = [
   [/\.pyi?$/i, async () => (await import('@codemirror/lang-python')).python()],
   [/\.(m|c)?jsx?$/i, async () => (await import('@codemirror/lang-javascript')).javascript({ jsx: true })],
   [/\.(m|c)?tsx?$/i, async () => (await import('@codemirror/lang-javascript')).javascript({ jsx: true, typescript: true })],
-  [/\.(ba)?sh$/i, async () => {
-    const [{ StreamLanguage }, { shell }] = await Promise.all([
-      import('@codemirror/language'), import('@codemirror/legacy-modes/mode/shell'),
-    ])
-    return StreamLanguage.define(shell)
-  }],
+  [/\.php$/i, async () => (await import('@codemirror/lang-php')).php()],
+  [/\.(ba)?sh$/i, async () => stream((await import('@codemirror/legacy-modes/mode/shell')).shell)],
+  [/\.[ch]$/i, async () => stream((await import('@codemirror/legacy-modes/mode/clike')).c)],
+  [/\.(cc|cpp|cxx|hpp|hh)$/i, async () => stream((await import('@codemirror/legacy-modes/mode/clike')).cpp)],
+  [/\.cs$/i, async () => stream((await import('@codemirror/legacy-modes/mode/clike')).csharp)],
+  [/\.java$/i, async () => stream((await import('@codemirror/legacy-modes/mode/clike')).java)],
+  [/\.go$/i, async () => stream((await import('@codemirror/legacy-modes/mode/go')).go)],
+  [/\.rs$/i, async () => stream((await import('@codemirror/legacy-modes/mode/rust')).rust)],
+  [/\.rb$/i, async () => stream((await import('@codemirror/legacy-modes/mode/ruby')).ruby)],
+  [/\.p[lm]$/i, async () => stream((await import('@codemirror/legacy-modes/mode/perl')).perl)],
+  [/\.lua$/i, async () => stream((await import('@codemirror/legacy-modes/mode/lua')).lua)],
+  [/\.sql$/i, async () => stream((await import('@codemirror/legacy-modes/mode/sql')).sqlite)],
+  [/\.r$/i, async () => stream((await import('@codemirror/legacy-modes/mode/r')).r)],
 ]
+
+async function stream(parser: StreamParser<unknown>): Promise<Extension> {
+  const { StreamLanguage } = await import('@codemirror/language')
+  return StreamLanguage.define(parser)
+}
 
 /** The grammar for a path; plain text where there is none. */
 export async function grammarFor(path: string): Promise<Extension> {

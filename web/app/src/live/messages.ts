@@ -27,6 +27,8 @@ export interface Language {
   extensions: string[]
   /** The path that a program of this language usually starts at. */
   entry: string
+  /** What is wrong with it, though it works. */
+  problem?: string
 }
 
 export type RunState = 'queued' | 'running' | 'finished'
@@ -42,6 +44,12 @@ export interface Usage {
   output_bytes: number
 }
 
+/** A file that a program left in /work/out. */
+export interface Artefact {
+  path: string
+  size: number
+}
+
 export interface Run {
   number: number
   language: string
@@ -55,6 +63,8 @@ export interface Run {
   message?: string
   startup_ms?: number | null
   usage?: Usage | null
+  compile?: { status: RunStatus; usage: Usage; cached: boolean }
+  artefacts?: Artefact[]
   started_by: string
   started_by_name: string
 }

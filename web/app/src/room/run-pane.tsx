@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { runKeys, stopKeys, t } from '../strings.ts'
 import { dark } from '../theme.ts'
 import { PlayIcon, StopIcon } from '../ui/icons.tsx'
+import { Artefacts } from './artefacts.tsx'
 import { Seat } from './seat.tsx'
 import type { RoomSession } from './session.ts'
 import { VerdictLine } from './verdict-line.tsx'
@@ -34,6 +35,7 @@ export function RunPane({ session }: { session: RoomSession }) {
         <div class="terminal" data-testid="terminal" ref={place} />
         {never && <p class="pane-message over">{t.runHint}</p>}
       </div>
+      <Artefacts session={session} />
       <VerdictLine session={session} />
     </section>
   )

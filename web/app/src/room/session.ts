@@ -103,6 +103,11 @@ export class RoomSession {
     if (live.isActive(run)) this.live.send({ type: 'run.stop', run: run.number })
   }
 
+  /** A file that a run left. */
+  artefact(run: number, path: string, signal?: AbortSignal): Promise<Blob> {
+    return api.artefact(this.room, run, path, this.token, signal)
+  }
+
   private type(text: string): void {
     const { run } = this.state.value
     if (!live.isActive(run) || !this.isDriver.value) return

@@ -34,6 +34,9 @@ function Ended({ run }: { run: Run }) {
       <span class="detail" title={detail}>{detail}</span>
       {run.usage != null && (
         <span class="usage">
+          {run.compile !== undefined && run.status !== 'compile_failed' && (
+            <span data-testid="compile" title="time to compile">{run.compile.cached ? t.compiledBefore : t.compiledIn(duration(run.compile.usage.wall_ms))}</span>
+          )}
           <span data-testid="time" title="wall time">{duration(run.usage.wall_ms)}</span>
           <span data-testid="memory" title="most memory in use">{bytes(run.usage.memory_peak_bytes)}</span>
         </span>

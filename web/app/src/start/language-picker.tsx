@@ -5,6 +5,7 @@ import { t } from '../strings.ts'
 const shown: Record<string, string> = {
   python: 'Python', javascript: 'JavaScript', typescript: 'TypeScript', bash: 'Bash', c: 'C', cpp: 'C++',
   go: 'Go', rust: 'Rust', java: 'Java', ruby: 'Ruby', php: 'PHP', perl: 'Perl', lua: 'Lua', sql: 'SQL',
+  r: 'R', csharp: 'C#', haskell: 'Haskell',
 }
 
 export const languageName = (name: string): string => shown[name] ?? name
@@ -24,8 +25,8 @@ export function LanguagePicker({ languages, value, onChange }: LanguagePickerPro
     <fieldset class="languages">
       <legend>{t.language}</legend>
       <div class="language-row">
-        {languages.map(({ name, version }) => (
-          <label class="language" key={name} data-chosen={name === value}>
+        {languages.map(({ name, version, problem }) => (
+          <label class="language" key={name} data-chosen={name === value} title={problem ?? ''}>
             <input type="radio" name="language" value={name} checked={name === value} onChange={() => onChange(name)} />
             <b>{languageName(name)}</b>
             <small>{shortVersion(version)}</small>
