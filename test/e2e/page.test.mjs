@@ -221,6 +221,73 @@ test('an exit status, a traceback and a limit are told in words', async () => {
   } finally { await close() }
 })
 
+test('a plot is seen by everybody, also who comes later, and shown large', async () => {
+  const { room, host, guest, close } = await pair(`import os, struct, zlib
+os.mkdir("out")
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+rows = b"".join(b"\\0" + bytes(v for x in range(240) for v in (x, y, 160)) for y in range(160))
+with open("out/plot one.png", "wb") as f:
+    f.write(b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 240, 160, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+open("out/broken.png", "w").write("no image")
+open("out/table.csv", "w").write("a,b\\n1,2\\n")
+print("drawn")
+`)
+  const viewer = await person()
+  const drawn = (page) => page.waitForFunction(() => {
+    const image = document.querySelector('.artefacts img[alt="plot one.png"]')
+    return image !== null && image.complete && image.naturalWidth === 240
+  })
+  try {
+    await host.page.click(id('run'))
+    await Promise.all([host.verdict('exited'), guest.verdict('exited')])
+    await Promise.all([drawn(host.page), drawn(guest.page)])
+    await host.page.waitForSelector(`${id('artefacts')} >> text=cannot be read`)
+    await host.picture('plot')
+    await guest.picture('plot-dark')
+    await viewer.page.goto(`${server.url}/r/${room.id}#t=${room.tokens.viewer}`)
+    await viewer.connected()
+    await drawn(viewer.page)
+
+    await host.page.focus('.artefact-image')
+    await host.page.keyboard.press('Enter')
+    await host.page.waitForSelector('dialog[open] img')
+    await host.picture('plot-large')
+    await host.page.keyboard.press('Escape')
+    await host.page.waitForSelector('dialog', { state: 'detached' })
+    const [saved] = await Promise.all([host.page.waitForEvent('download'), host.page.click('.artefact-file >> text=table.csv')])
+    assert.equal(saved.suggestedFilename(), 'table.csv')
+
+    // The next run begins with nothing left.
+    await host.page.click(id('run'))
+    await host.page.waitForSelector(id('artefacts'), { state: 'detached' })
+    await host.verdict('exited')
+    assert.deepEqual([...host.faults, ...guest.faults, ...viewer.faults], [])
+  } finally {
+    await Promise.all([close(), viewer.close()])
+  }
+})
+
+test('a program that does not compile says why, and one that does says how long it took', async () => {
+  const { host, guest, close } = await pair('#include <stdio.h>\nint main(void) { puts("compiled") }\n', 'c', 'main.c')
+  try {
+    await host.page.click(id('run'))
+    await Promise.all([host.verdict('compile_failed'), guest.verdict('compile_failed')])
+    await guest.seesOutput('main.c:2:')
+    await host.picture('compile-failed')
+    await host.write('#include <stdio.h>\nint main(void) { puts("compiled"); }\n')
+    await host.saved()
+    await host.page.click(id('run'))
+    await host.verdict('exited')
+    await guest.seesOutput('compiled')
+    await guest.page.waitForSelector(`${id('compile')} >> text=compiled in`)
+    await host.picture('compiled')
+    assert.deepEqual([...host.faults, ...guest.faults], [])
+  } finally {
+    await close()
+  }
+})
+
 test('a viewer sees everything and changes nothing', async () => {
   const { room, host, guest, close } = await pair('print("seen by all")\n')
   const viewer = await person()
