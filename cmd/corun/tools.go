@@ -131,7 +131,7 @@ func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
 		return f
 	}
 	if err != nil {
-		f.OK, f.Detail, f.Mend = false, notBuilt, "corun image build (serve does it too; it needs mmdebstrap and takes about half a minute, once)"
+		f.OK, f.Detail, f.Mend = false, notBuilt, "corun image build (serve does it too; it needs mmdebstrap and takes some minutes, once)"
 		return f
 	}
 	f.Detail = img.Name + " in " + common.imageDir()
