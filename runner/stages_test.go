@@ -263,7 +263,7 @@ func TestRuntimeFails(t *testing.T) {
 	k := r.warmKind(p, ModePipes)
 	r.pools.keep(k, 1)
 	eventually(t, "a second failure", func() bool { return r.pools.of(k).Failure != nil })
-	if l, _ := r.Language("python"); !strings.Contains(l.Problem, "start the runtime ahead") {
+	if l, _ := r.Language("python"); !strings.Contains(l.Problem, "ended before it was ready") {
 		t.Errorf("the problem is %q", l.Problem)
 	}
 	rec := start(t, r, program("python", "print('all the same')"))

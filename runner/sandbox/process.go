@@ -131,6 +131,9 @@ func (b *Box) exec(ctx context.Context, cmd Command, warm bool) error {
 	for _, f := range inside {
 		_ = f.Close() // the box has its own
 	}
+	if warm && errors.Is(err, syscall.ECHILD) {
+		err = fmt.Errorf("it ended before it was ready, and said %q", p.lastWords())
+	}
 	if err != nil {
 		p.closePipes()
 		return err
@@ -209,6 +212,27 @@ func (p *Process) makePipes() (inside []*os.File, err error) {
 	}
 	return inside, nil
 }
+
+// lastWords are what a runtime that has ended has printed last.
+func (p *Process) lastWords() string {
+	from := p.box.master
+	if !p.terminal {
+		from = p.stderr
+	}
+	var said []byte
+	buf := make([]byte, 4096)
+	_ = from.SetReadDeadline(time.Now().Add(lastWordsWithin)) // fails only on a closed one
+	for len(said) < len(buf) {
+		n, err := from.Read(buf)
+		if said = append(said, buf[:n]...); err != nil {
+			break
+		}
+	}
+	return strings.TrimSpace(string(said[max(0, len(said)-300):]))
+}
+
+// lastWordsWithin is how long they are waited for: they are in the pipe already.
+const lastWordsWithin = 50 * time.Millisecond
 
 func (p *Process) closePipes() {
 	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr} {

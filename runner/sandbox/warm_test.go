@@ -67,7 +67,8 @@ func TestWarm(t *testing.T) {
 
 func TestWarmFails(t *testing.T) {
 	for name, c := range map[string]struct{ script, says string }{
-		"it ends at once":        {"exit 0", "start the runtime ahead"},
+		"it ends at once":        {"exit 0", "ended before it was ready"},
+		"it says why":            {"echo no such file >&2; exit 1", "no such file"},
 		"there is no such thing": {"", "execute"},
 	} {
 		t.Run(name, func(t *testing.T) {
