@@ -57,7 +57,10 @@ func testRunner(t testing.TB, configure ...func(*Config)) *Runner {
 		}
 		check(t, launcher.Close())
 	})
-	cfg := Config{Store: st, Launcher: launcher, Image: testImage(t), PoolSize: 2, MaxRunning: 32}
+	cfg := Config{
+		Store: st, Launcher: launcher, Image: testImage(t), PoolSize: 2, MaxRunning: 32,
+		Languages: []string{"bash", "c", "cpp", "javascript", "python"}, // what most tests are about
+	}
 	for _, c := range configure {
 		c(&cfg)
 	}

@@ -62,8 +62,12 @@ func (r *Runner) keepReady() {
 		}
 		r.pools.keep(r.runKind(p, limits.Box), min(1, r.least.run))
 		if p.Warm != nil {
-			r.pools.keep(r.warmKind(p, ModeTerminal), r.least.terminal)
-			r.pools.keep(r.warmKind(p, ModePipes), r.least.pipes)
+			terminal, pipes := r.least.terminal, r.least.pipes
+			if p.Warm.Heavy {
+				terminal, pipes = min(1, terminal), 0
+			}
+			r.pools.keep(r.warmKind(p, ModeTerminal), terminal)
+			r.pools.keep(r.warmKind(p, ModePipes), pipes)
 		}
 	}
 }

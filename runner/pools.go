@@ -36,9 +36,6 @@ const (
 	governEvery = 2 * time.Second
 	// Guesses of what a box has of memory, before there was one.
 	guessPlain, guessWarm = 2 << 20, 48 << 20
-	// largeBox is from when on one of a kind is enough while nobody asks: the start of a
-	// runtime that takes so much also takes a processor for seconds.
-	largeBox = 50 << 20
 )
 
 // pools are the pools of all kinds. How many boxes of each wait follows how often they
@@ -167,22 +164,17 @@ func (ps *pools) resize() {
 	wants := make([]want, 0, len(ps.kinds))
 	for k, d := range ps.kinds {
 		s := d.pool.stats()
-		w := want{bytes: s.Bytes, rate: d.decayed(now)}
+		w := want{least: d.least, bytes: s.Bytes, rate: d.decayed(now)}
 		if w.bytes == 0 {
 			if w.bytes = guessPlain; k.language != "" {
 				w.bytes = guessWarm
 			}
 		}
-		least := d.least
-		if w.bytes > largeBox {
-			least = min(least, 1)
-		}
-		w.least = least
 		// How many are asked for until one is there again.
 		meanwhile := w.rate * (s.BuildTime + refillPause).Seconds()
-		w.boxes = least
+		w.boxes = d.least
 		if meanwhile > 0.01 { // one arrival in a long time is no reason for another box
-			w.boxes = min(least+int(math.Ceil(meanwhile*headroom)), mostReady)
+			w.boxes = min(d.least+int(math.Ceil(meanwhile*headroom)), mostReady)
 		}
 		all, wants = append(all, d), append(wants, w)
 	}

@@ -25,8 +25,8 @@ var places = regexp.MustCompile(`0x[0-9a-f]{6,}|started \d{9,}|@[0-9a-f]{5,8}\b`
 // the same in a plain box: what they print, to the byte, and how they end.
 func TestNothingIsSeenOfWaiting(t *testing.T) {
 	many := &Quotas{10000, 10000, 10000}
-	plain := testRunner(t, func(c *Config) { c.NoPool, c.Quotas = true, many })
-	warm := testRunner(t, func(c *Config) { c.Quotas = many })
+	plain := testRunner(t, func(c *Config) { c.NoPool, c.Quotas, c.Languages = true, many, nil })
+	warm := testRunner(t, func(c *Config) { c.Quotas, c.Languages = many, []string{"python", "javascript", "java"} })
 	if warm.image.Usr != "" {
 		t.Skip("this image has no runtime that waits")
 	}

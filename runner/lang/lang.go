@@ -96,6 +96,9 @@ type Warm struct {
 	// AnyEntry tells that the runtime takes the entry from the message. Without
 	// it a program begins in it only if its first file is Entry.
 	AnyEntry bool `toml:"any_entry"`
+	// Heavy tells that the start takes a processor for seconds: as long as nobody asks for
+	// the language one waits for people, and none for programs that ask for runs.
+	Heavy bool `toml:"heavy"`
 }
 
 // File is one file of a template.
