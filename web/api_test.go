@@ -46,7 +46,7 @@ func newSite(t *testing.T, configure ...func(*Config)) *site {
 	t.Cleanup(func() { must(t, launcher.Close()) })
 	img, err := image.Host(dir)
 	must(t, err)
-	run, err := runner.Open(t.Context(), runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: 1, Log: log})
+	run, err := runner.Open(t.Context(), runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: 1, Languages: []string{"bash", "c", "javascript", "python"}, Log: log})
 	must(t, err)
 	var server *Server
 	rooms := collab.NewHub(st, collab.HubOptions{Log: log, OnSaved: func(id string) { server.Saved(id) }})
