@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// ownMountsEnv tells this process that its mounts are its own.
+	ownMountsEnv = "CORUN_BENCH_OWN_MOUNTS"
+	// nobody is who bare programs run as.
+	nobody = 65534
+	// workBytes bounds their folder, in which Go has its build cache too.
+	workBytes = "1g"
+)
+
+// ownMounts begins again, in the same process, with mounts of its own: whatever ends this
+// process ends them too, and nobody else sees them.
+func ownMounts() error {
+	if os.Getenv(ownMountsEnv) != "" {
+		return os.Unsetenv(ownMountsEnv)
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("the machine's bare programs and the server's boxes take root: start this as root")
+	}
+	runtime.LockOSThread() // until the exec, which goes on with what this thread has
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts to this process: %w", err)
+	}
+	if err := os.Setenv(ownMountsEnv, "yes"); err != nil {
+		return err
+	}
+	return fmt.Errorf("start again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+}
+
+// host starts the image's programs without any sandbox: in a folder where the image is
+// mounted, read-only, with a scratch folder, devices and /proc.
+type host struct {
+	root string
+	made atomic.Int64 // folders of programs
+}
+
+func openHost(rootfs string) (*host, error) {
+	root, err := os.MkdirTemp("", "corun-bench-host-")
+	if err != nil {
+		return nil, err
+	}
+	h := &host{root: root}
+	if err := h.mount(rootfs); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	return h, nil
+}
+
+func (h *host) mount(rootfs string) error {
+	at := func(name string) string { return filepath.Join(h.root, name) }
+	for _, m := range []struct {
+		source, target, kind, data string
+		flags                      uintptr
+	}{
+		{rootfs, "", "", "", unix.MS_BIND},
+		{"", "", "", "", unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV},
+		{"tmpfs", "work", "tmpfs", "mode=1777,size=" + workBytes, unix.MS_NOSUID | unix.MS_NODEV},
+		{"tmpfs", "tmp", "tmpfs", "mode=1777,size=" + workBytes, unix.MS_NOSUID | unix.MS_NODEV},
+		{"tmpfs", "dev", "tmpfs", "mode=755,size=64k", unix.MS_NOSUID},
+		{"/proc", "proc", "", "", unix.MS_BIND | unix.MS_REC},
+	} {
+		if err := unix.Mount(m.source, at(m.target), m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount /%s for bare programs: %w", m.target, err)
+		}
+	}
+	for _, name := range []string{"null", "zero", "random", "urandom"} {
+		device := at("dev/" + name)
+		if err := os.WriteFile(device, nil, 0o666); err != nil {
+			return err
+		}
+		if err := unix.Mount("/dev/"+name, device, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount /dev/%s for bare programs: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// close takes the mounts away. It removes nothing but an empty folder.
+func (h *host) close() error {
+	err := unix.Unmount(h.root, unix.MNT_DETACH)
+	if errors.Is(err, unix.EINVAL) {
+		err = nil // nothing was mounted
+	}
+	return errors.Join(err, os.Remove(h.root))
+}
+
+// place writes a program into a folder of its own and gives that, as the program sees it.
+// Folders of former ones go.
+func (h *host) place(p *program, token string) (dir string, err error) {
+	dir = "/work/" + p.language + "-" + strconv.FormatInt(h.made.Add(1), 10)
+	old, err := filepath.Glob(filepath.Join(h.root, "work", p.language+"-*"))
+	if err != nil {
+		return "", err
+	}
+	for _, former := range old {
+		if err := os.RemoveAll(former); err != nil {
+			return "", err
+		}
+	}
+	outside := filepath.Join(h.root, dir)
+	file := filepath.Join(outside, p.path)
+	return dir, errors.Join(os.Mkdir(outside, 0o755), os.Chown(outside, nobody, nobody),
+		os.WriteFile(file, []byte(p.text(token)), 0o644), os.Chown(file, nobody, nobody))
+}
+
+// command is one of the image's, in a clean environment.
+func (h *host) command(ctx context.Context, dir string, p *program, args []string) *exec.Cmd {
+	c := exec.CommandContext(ctx, args[0], args[1:]...)
+	if c.Path = args[0]; !filepath.IsAbs(c.Path) {
+		c.Path = filepath.Join(dir, c.Path)
+	}
+	c.Err = nil // it is not to be found outside
+	c.Dir = dir
+	c.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/work", "LANG=C.UTF-8"}, p.env...)
+	c.SysProcAttr = &syscall.SysProcAttr{Chroot: h.root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return c
+}
+
+// first builds a program, starts it, and gives how long it took until the first byte.
+func (h *host) first(ctx context.Context, dir string, p *program, arg string) (took time.Duration, said string, err error) {
+	began := time.Now()
+	for _, step := range p.build {
+		if messages, err := h.command(ctx, dir, p, step).CombinedOutput(); err != nil {
+			return 0, "", fmt.Errorf("%s: %w\n%s", step[0], err, messages)
+		}
+	}
+	c := h.command(ctx, dir, p, append(p.start[:len(p.start):len(p.start)], arg))
+	var messages bytes.Buffer
+	c.Stderr = &messages
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return 0, "", err
+	}
+	if err := c.Start(); err != nil {
+		return 0, "", err
+	}
+	buf := make([]byte, 4096)
+	n, readErr := out.Read(buf)
+	took = time.Since(began)
+	if readErr != nil {
+		return 0, "", errors.Join(fmt.Errorf("it printed nothing: %w", readErr), c.Wait(), errors.New(messages.String()))
+	}
+	rest, err := io.ReadAll(out)
+	if err := errors.Join(err, c.Wait()); err != nil {
+		return 0, "", fmt.Errorf("%w\n%s", err, messages.String())
+	}
+	return took, string(buf[:n]) + string(rest), nil
+}
