@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench fuzz fuzz-yjs clean deps-build deps-run deps-test
+.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-run fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -129,6 +129,9 @@ bench: $(TEST_DIR)/image.ok bench/engine/node_modules/.package-lock.json ## grou
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -run '^$$' -bench . ./store ./runner/sandbox ./runner
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go run ./bench/box
 	go run ./bench/engine
+
+bench-run: $(TEST_DIR)/image.ok ## what pressing Run costs, beside the same programs on the bare machine; takes root and half an hour
+	CORUN_IMAGE_DIR=$(TEST_DIR)/images go run ./bench/run -own -saturate 10000
 
 bench/engine/node_modules/.package-lock.json: bench/engine/package-lock.json
 	cd bench/engine && npm ci --no-audit --no-fund --loglevel=error

@@ -108,9 +108,13 @@ func (h *host) close() error {
 
 // place writes a program into a folder of its own and gives that, as the program sees it.
 // Folders of former ones go.
-func (h *host) place(p *program, token string) (dir string, err error) {
-	dir = "/work/" + p.language + "-" + strconv.FormatInt(h.made.Add(1), 10)
-	old, err := filepath.Glob(filepath.Join(h.root, "work", p.language+"-*"))
+func (h *host) place(p *program, token string, owned bool) (dir string, err error) {
+	kind := p.language + "-"
+	if owned {
+		kind = "own-" + kind
+	}
+	dir = "/work/" + kind + strconv.FormatInt(h.made.Add(1), 10)
+	old, err := filepath.Glob(filepath.Join(h.root, "work", kind+"*"))
 	if err != nil {
 		return "", err
 	}
@@ -125,28 +129,62 @@ func (h *host) place(p *program, token string) (dir string, err error) {
 		os.WriteFile(file, []byte(p.text(token)), 0o644), os.Chown(file, nobody, nobody))
 }
 
-// command is one of the image's, in a clean environment.
-func (h *host) command(ctx context.Context, dir string, p *program, args []string) *exec.Cmd {
+// ownPath is where the machine's own commands are, as the image's are.
+var ownPath = []string{"/usr/local/bin", "/usr/local/go/bin", "/usr/bin", "/bin"}
+
+// own finds the machine's own command of that name, or "".
+func own(command string) string {
+	for _, dir := range ownPath {
+		file := filepath.Join(dir, filepath.Base(command))
+		if unix.Access(file, unix.X_OK) == nil {
+			return file
+		}
+	}
+	return ""
+}
+
+// hasOwn tells whether the machine has all that a program takes.
+func hasOwn(p *program) bool {
+	for _, step := range append(p.build[:len(p.build):len(p.build)], p.start) {
+		if filepath.IsAbs(step[0]) && own(step[0]) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// command is one of the image's or the machine's own, in a clean environment.
+func (h *host) command(ctx context.Context, dir string, p *program, args []string, owned bool) *exec.Cmd {
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
-	if c.Path = args[0]; !filepath.IsAbs(c.Path) {
+	attr := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	home := "/work"
+	c.Path = args[0]
+	if owned {
+		dir, home = filepath.Join(h.root, dir), filepath.Join(h.root, home)
+		if filepath.IsAbs(c.Path) {
+			c.Path = own(c.Path)
+		}
+	} else {
+		attr.Chroot = h.root
+	}
+	if !filepath.IsAbs(c.Path) {
 		c.Path = filepath.Join(dir, c.Path)
 	}
-	c.Err = nil // it is not to be found outside
-	c.Dir = dir
-	c.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/work", "LANG=C.UTF-8"}, p.env...)
-	c.SysProcAttr = &syscall.SysProcAttr{Chroot: h.root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	c.Err = nil // it need not be found in this process's folders
+	c.Dir, c.SysProcAttr = dir, attr
+	c.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "LANG=C.UTF-8"}, p.env...)
 	return c
 }
 
 // first builds a program, starts it, and gives how long it took until the first byte.
-func (h *host) first(ctx context.Context, dir string, p *program, arg string) (took time.Duration, said string, err error) {
+func (h *host) first(ctx context.Context, dir string, p *program, arg string, owned bool) (took time.Duration, said string, err error) {
 	began := time.Now()
 	for _, step := range p.build {
-		if messages, err := h.command(ctx, dir, p, step).CombinedOutput(); err != nil {
+		if messages, err := h.command(ctx, dir, p, step, owned).CombinedOutput(); err != nil {
 			return 0, "", fmt.Errorf("%s: %w\n%s", step[0], err, messages)
 		}
 	}
-	c := h.command(ctx, dir, p, append(p.start[:len(p.start):len(p.start)], arg))
+	c := h.command(ctx, dir, p, append(p.start[:len(p.start):len(p.start)], arg), owned)
 	var messages bytes.Buffer
 	c.Stderr = &messages
 	out, err := c.StdoutPipe()

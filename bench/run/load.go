@@ -29,12 +29,12 @@ func saturate(ctx context.Context, out io.Writer, h *host, s *server, total int)
 	done := 0
 	for _, row := range rows {
 		p := programOf(row.language)
-		dir, err := h.place(p, same)
+		dir, err := h.place(p, same, false)
 		if err != nil {
 			return err
 		}
 		bare := func(ctx context.Context, arg string) (string, error) {
-			_, said, err := h.first(ctx, dir, p, arg)
+			_, said, err := h.first(ctx, dir, p, arg, false)
 			return said, err
 		}
 		ours := func(ctx context.Context, arg string) (string, error) { return s.execute(ctx, p, arg) }

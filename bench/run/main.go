@@ -10,7 +10,7 @@
 // as many at a time, in turns; and what memory Python boxes take that wait for a program.
 // It takes root.
 //
-//	go run ./bench/run [-n 200] [-only python,c] [-saturate 10000] [-boxes 100] [-image-dir DIR] [-corun bin/corun]
+//	go run ./bench/run [-n 200] [-only python,c] [-own] [-saturate 10000] [-boxes 100] [-image-dir DIR] [-corun bin/corun]
 package main
 
 import (
@@ -38,6 +38,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.n, "n", 200, "how often each is done, after a tenth of that to warm up")
 	flag.StringVar(&o.only, "only", "", "measure the first output of these languages alone, with commas between: "+strings.Join(languageNames(), ", "))
+	flag.BoolVar(&o.own, "own", false, "time the machine's own commands too, where it has them; their versions are other ones")
 	flag.IntVar(&o.saturate, "saturate", 1000, "runs under load, all together; 0 leaves them out")
 	flag.IntVar(&o.boxes, "boxes", 100, "Python boxes that wait, to measure their memory; 0 leaves them out")
 	flag.StringVar(&o.imageDir, "image-dir", os.Getenv("CORUN_IMAGE_DIR"), "where images are; the default one is built if it is not there")
@@ -59,6 +60,7 @@ func main() {
 type options struct {
 	n, saturate, boxes    int
 	only, imageDir, corun string
+	own                   bool
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
@@ -103,7 +105,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	defer func() { err = errors.Join(err, cold.stop()) }()
 
 	rest := func(ctx context.Context) error { return errors.Join(s.quiet(ctx), cold.quiet(ctx)) }
-	if err := race(ctx, out, contestantsOf(chosen, h, s, cold), o.n, rest); err != nil {
+	if err := race(ctx, out, contestantsOf(chosen, h, s, cold, o.own), o.n, rest); err != nil {
 		return err
 	}
 	if o.saturate > 0 {
@@ -127,6 +129,7 @@ type contestant struct {
 	again   bool // its source stays the same
 	// bare is the contestant to be measured by; nil for one that is bare itself.
 	bare *contestant
+	own  *contestant // of one that is bare: the same by the machine's own commands, or nil
 	// goal and goalP99 are multiples of what bare takes (its median), or 0.
 	goal, goalP99 float64
 	// prepare does what is not measured, for a program with the token in its source.
@@ -141,18 +144,14 @@ type contestant struct {
 const same = "same"
 
 // contestantsOf lists who takes part, each program bare first.
-func contestantsOf(programs []*program, h *host, s, cold *server) (all []*contestant) {
+func contestantsOf(programs []*program, h *host, s, cold *server, withOwn bool) (all []*contestant) {
 	for _, p := range programs {
-		bare := &contestant{program: p, how: "bare"}
-		dir := ""
-		bare.prepare = func(_ context.Context, token string) (err error) {
-			dir, err = h.place(p, token)
-			return err
-		}
-		bare.first = func(ctx context.Context, arg string) (time.Duration, string, error) {
-			return h.first(ctx, dir, p, arg)
-		}
+		bare := bareContestant(p, h, false)
 		all = append(all, bare)
+		if withOwn && hasOwn(p) {
+			bare.own = bareContestant(p, h, true)
+			all = append(all, bare.own)
+		}
 		for _, w := range p.ways {
 			at := s
 			if w.cold {
@@ -180,6 +179,23 @@ func contestantsOf(programs []*program, h *host, s, cold *server) (all []*contes
 		}
 	}
 	return all
+}
+
+// bareContestant is a program by plain commands: the image's, or the machine's own.
+func bareContestant(p *program, h *host, owned bool) *contestant {
+	c := &contestant{program: p, how: "bare"}
+	if owned {
+		c.how = "the machine's own"
+	}
+	dir := ""
+	c.prepare = func(_ context.Context, token string) (err error) {
+		dir, err = h.place(p, token, owned)
+		return err
+	}
+	c.first = func(ctx context.Context, arg string) (time.Duration, string, error) {
+		return h.first(ctx, dir, p, arg, owned)
+	}
+	return c
 }
 
 // race has everybody do it n times and prints what it took. Before each turn rest waits
@@ -214,8 +230,8 @@ func race(ctx context.Context, out io.Writer, all []*contestant, n int, rest fun
 			}
 		}
 	}
-	fmt.Fprintln(out, "| to the first byte | bare p50 | bare p99 | corun p50 | corun p99 | least–most | corun ÷ bare | goal | met |")
-	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Fprintln(out, "| to the first byte | bare p50 | bare p99 | machine's own p50 | corun p50 | corun p99 | least–most | corun ÷ bare | goal | met |")
+	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, c := range all {
 		slices.Sort(c.times)
 	}
@@ -243,8 +259,12 @@ func (c *contestant) row() string {
 		}
 		met = yes(ok)
 	}
-	return fmt.Sprintf("| %s, %s | %.2f ms | %.2f ms | %.2f ms | %.2f ms | %.2f–%.2f ms | %s | %s | %s |", c.program.title, c.how,
-		bare, quantile(c.bare.times, 0.99), p50, p99, c.times[0], c.times[len(c.times)-1], ratio, goal, met)
+	own := "–"
+	if o := c.bare.own; o != nil {
+		own = fmt.Sprintf("%.2f ms", quantile(o.times, 0.5))
+	}
+	return fmt.Sprintf("| %s, %s | %.2f ms | %.2f ms | %s | %.2f ms | %.2f ms | %.2f–%.2f ms | %s | %s | %s |", c.program.title, c.how,
+		bare, quantile(c.bare.times, 0.99), own, p50, p99, c.times[0], c.times[len(c.times)-1], ratio, goal, met)
 }
 
 // quantile of sorted figures.

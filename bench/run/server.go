@@ -196,7 +196,21 @@ func (s *server) busy(ctx context.Context) (why string, err error) {
 // room is one of the server's, with a program in it, as a participant sees it.
 type room struct {
 	ws *websocket.Conn
+	// came has what was read; it is closed when the socket is, after err was set. Reading
+	// goes on between runs, as the server's pings must be answered.
+	came chan message
+	err  error
 }
+
+// message is one on /live, as it came.
+type message struct {
+	at     time.Time
+	binary bool
+	data   []byte
+}
+
+// unread is how many messages may wait: a run has a handful.
+const unread = 1024
 
 // liveMessage has what is looked at of messages on /live.
 type liveMessage struct {
@@ -228,35 +242,53 @@ func (s *server) enter(ctx context.Context, p *program, token string) (*room, er
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", made.ID, err)
 	}
-	r := &room{ws}
+	r := &room{ws: ws, came: make(chan message, unread)}
+	go r.read() // ends with the socket
 	return r, r.await("hello")
+}
+
+func (r *room) read() {
+	defer close(r.came)
+	for {
+		kind, data, err := r.ws.ReadMessage()
+		if err != nil {
+			r.err = err
+			return
+		}
+		r.came <- message{time.Now(), kind == websocket.BinaryMessage, data}
+	}
 }
 
 // await reads until a message of a type.
 func (r *room) await(wanted string) error {
 	for {
-		kind, data, err := r.next()
+		m, err := r.next()
 		if err != nil {
 			return err
 		}
-		var m liveMessage
-		if kind != websocket.TextMessage {
+		if m.binary {
 			continue
 		}
-		if err := json.Unmarshal(data, &m); err != nil {
+		var said liveMessage
+		if err := json.Unmarshal(m.data, &said); err != nil {
 			return err
 		}
-		if m.Type == wanted {
+		if said.Type == wanted {
 			return nil
 		}
 	}
 }
 
-func (r *room) next() (kind int, data []byte, err error) {
-	if err := r.ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return 0, nil, err
+func (r *room) next() (message, error) {
+	select {
+	case m, ok := <-r.came:
+		if !ok {
+			return m, r.err
+		}
+		return m, nil
+	case <-time.After(patience):
+		return message{}, errors.New("the server says nothing")
 	}
-	return r.ws.ReadMessage()
 }
 
 func (r *room) leave() { _ = r.ws.Close() } // the server forgets the room
@@ -280,34 +312,34 @@ func (r *room) first(arg string) (took time.Duration, said string, err error) {
 		return 0, "", err
 	}
 	for {
-		kind, data, err := r.next()
+		m, err := r.next()
 		if err != nil {
 			return 0, "", err
 		}
-		if kind == websocket.BinaryMessage {
-			if len(data) < frameHead {
-				return 0, "", fmt.Errorf("a frame has %d bytes only", len(data))
+		if m.binary {
+			if len(m.data) < frameHead {
+				return 0, "", fmt.Errorf("a frame has %d bytes only", len(m.data))
 			}
-			if data[0] != frameStdout {
-				stderr.Write(data[frameHead:])
+			if m.data[0] != frameStdout {
+				stderr.Write(m.data[frameHead:])
 				continue
 			}
 			if stdout.Len() == 0 {
-				took = time.Since(began)
+				took = m.at.Sub(began)
 			}
-			stdout.Write(data[frameHead:])
+			stdout.Write(m.data[frameHead:])
 			continue
 		}
-		var m liveMessage
-		if err := json.Unmarshal(data, &m); err != nil {
+		var told liveMessage
+		if err := json.Unmarshal(m.data, &told); err != nil {
 			return 0, "", err
 		}
-		switch m.Type {
+		switch told.Type {
 		case "error":
-			return 0, "", errors.New(m.Message)
+			return 0, "", errors.New(told.Message)
 		case "run.exited":
-			if m.Run.Status != "exited" || m.Run.ExitCode == nil || *m.Run.ExitCode != 0 || stdout.Len() == 0 {
-				return 0, "", fmt.Errorf("the run ended as %s: %s\n%s%s", m.Run.Status, m.Run.Message, stdout.String(), stderr.String())
+			if run := told.Run; run.Status != "exited" || run.ExitCode == nil || *run.ExitCode != 0 || stdout.Len() == 0 {
+				return 0, "", fmt.Errorf("the run ended as %s: %s\n%s%s", run.Status, run.Message, stdout.String(), stderr.String())
 			}
 			return took, stdout.String(), nil
 		}
