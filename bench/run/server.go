@@ -25,8 +25,6 @@ import (
 const (
 	// patience bounds what should take a moment.
 	patience = 2 * time.Minute
-	// stopWithin is how long a server may take to stop.
-	stopWithin = 15 * time.Second
 	// pollEvery is how often metrics are read while boxes are being built.
 	pollEvery = 20 * time.Millisecond
 )
@@ -53,12 +51,10 @@ func startServer(ctx context.Context, binary, imageDir string, flags ...string) 
 		return nil, err
 	}
 	s := &server{data: data, client: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	s.cmd = exec.CommandContext(ctx, binary, append([]string{
+	s.cmd = exec.Command(binary, append([]string{
 		"serve", "--data-dir", data, "--image-dir", imageDir, "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
 		"--runs-per-minute", "1000000", "--runs-per-minute-address", "1000000", "--runs-at-once", "1000",
 	}, flags...)...)
-	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
-	s.cmd.WaitDelay = stopWithin
 	// ^C is this program's to pass on, when it is done with the server.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	said, err := s.cmd.StderrPipe()
@@ -88,6 +84,8 @@ func startServer(ctx context.Context, binary, imageDir string, flags ...string) 
 		}
 		s.addr, s.admin = m[1], m[2]
 		return s, nil
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), s.stop())
 	case <-time.After(patience):
 		return nil, errors.Join(errors.New("the server does not begin to serve"), s.stop())
 	}
