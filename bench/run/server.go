@@ -25,8 +25,9 @@ import (
 const (
 	// patience bounds what should take a moment.
 	patience = 2 * time.Minute
-	// pollEvery is how often metrics are read while boxes are being built.
-	pollEvery = 20 * time.Millisecond
+	// pollEvery is how often metrics are read while boxes are being built. To give them is
+	// work for the server, which slows the building.
+	pollEvery = 50 * time.Millisecond
 )
 
 // server is a real one, with data of its own.
