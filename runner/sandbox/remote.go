@@ -83,6 +83,9 @@ func Pair() (launcher, asker *os.File, err error) {
 type wire struct {
 	file    *os.File
 	sending sync.Mutex
+	// Owned by the one who receives. They are kept: a message is some hundred bytes, and
+	// to make room for the largest each time had the collector do a third of the launcher's work.
+	buf, oob []byte
 }
 
 func newWire(file *os.File) (*wire, error) {
@@ -95,7 +98,9 @@ func newWire(file *os.File) (*wire, error) {
 	if err := errors.Join(unix.SetNonblock(fd, true), file.Close()); err != nil {
 		return nil, fmt.Errorf("take the launcher's socket: %w", err)
 	}
-	return &wire{file: os.NewFile(uintptr(fd), "launcher")}, nil
+	return &wire{
+		file: os.NewFile(uintptr(fd), "launcher"), buf: make([]byte, maxMessage), oob: make([]byte, unix.CmsgSpace(4*4)),
+	}, nil
 }
 
 func (w *wire) send(message any, files ...*os.File) error {
@@ -134,10 +139,10 @@ func (w *wire) send(message any, files ...*os.File) error {
 	return errors.Join(err, failed)
 }
 
-// receive reads a message into v. It gives io.EOF when the other end has gone.
+// receive reads a message into v. It gives io.EOF when the other end has gone. One goroutine
+// of an end may do so.
 func (w *wire) receive(v any) (files []*os.File, err error) {
-	buf, oob := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(4*4))
-	n, fds, err := receive(w.file, buf, oob)
+	n, fds, err := receive(w.file, w.buf, w.oob)
 	for i, fd := range fds {
 		files = append(files, os.NewFile(uintptr(fd), [...]string{"control", "command", "terminal", "?"}[i]))
 	}
@@ -145,7 +150,7 @@ func (w *wire) receive(v any) (files []*os.File, err error) {
 		err = io.EOF
 	}
 	if err == nil {
-		err = json.Unmarshal(buf[:n], v)
+		err = json.Unmarshal(w.buf[:n], v)
 	}
 	if err != nil {
 		closeAll(files)
