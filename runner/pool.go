@@ -70,7 +70,7 @@ type PoolStats struct {
 	Built  int64
 	// BuildTime is how long the last one took; BuildTimes all together.
 	BuildTime, BuildTimes time.Duration
-	// Bytes is what the last one had of memory when it was ready, at most.
+	// Bytes is what one had of memory when it was ready, at most.
 	Bytes int64
 	// Failure of the last attempt to build, nil when it went well.
 	Failure error
@@ -208,9 +208,13 @@ func (p *pool) addOne() (err error) {
 		return err
 	}
 	took := time.Since(began)
-	usage, err := box.Usage()
-	if err != nil {
-		return errors.Join(err, destroy(box))
+	bytes := p.stats().Bytes
+	if bytes == 0 { // one is much like another
+		usage, err := box.Usage()
+		if err != nil {
+			return errors.Join(err, destroy(box))
+		}
+		bytes = max(usage.MemoryPeak, 1)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -219,7 +223,7 @@ func (p *pool) addOne() (err error) {
 		return errPoolClosed
 	}
 	p.Built++
-	p.BuildTime, p.BuildTimes, p.Bytes = took, p.BuildTimes+took, usage.MemoryPeak
+	p.BuildTime, p.BuildTimes, p.Bytes = took, p.BuildTimes+took, bytes
 	next := &readyBox{box, make(chan struct{})}
 	p.ready = append(p.ready, next)
 	p.owned.Add(1)

@@ -45,12 +45,18 @@ func (t *transcript) finish() error {
 
 func (t *transcript) write(row store.Run) {
 	defer close(t.done)
-	// Nothing hangs on it: after a crash a run that was queued and one that was running
-	// are as lost.
-	if err := t.run.save(&row, 1); err != nil {
-		t.run.runner.log.Error("store start of run", "room", t.run.job.Room, "error", err)
+	// Nothing hangs on the start being stored, as after a crash a run that was queued and one
+	// that was running are as lost: a short run is spared it.
+	stopped := false
+	select {
+	case <-time.After(transcriptPause):
+		if err := t.run.save(&row, 1); err != nil {
+			t.run.runner.log.Error("store start of run", "room", t.run.job.Room, "error", err)
+		}
+	case <-t.stop:
+		stopped = true
 	}
-	for stopped := false; ; {
+	for {
 		_, changed, _ := t.run.output.since(t.chunks)
 		t.err = t.flush()
 		if stopped {

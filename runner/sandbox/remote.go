@@ -38,10 +38,15 @@ type request struct {
 
 	Collect    *CollectLimits `json:"collect,omitempty"`
 	Background bool           `json:"background,omitempty"`
+	// Filter names a seccomp program, which is said with doFilter once and not with
+	// each box: it is most of what there is to say of one.
+	Filter  uint64 `json:"filter,omitempty"`
+	Program []byte `json:"program,omitempty"`
 }
 
 // What can be asked.
 const (
+	doFilter    = "filter"
 	doBuild     = "build"
 	doUsage     = "usage"
 	doWeigh     = "weigh"
@@ -175,6 +180,7 @@ type remote struct {
 	next    uint64
 	waiting map[uint64]chan reply
 	boxes   map[string]*remoteBox
+	filters map[*byte]uint64 // that the launcher knows, by their first byte
 }
 
 // ErrLauncherGone says that the process that makes boxes has ended.
@@ -187,7 +193,7 @@ func Connect(socket *os.File, log *slog.Logger) (*Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &remote{wire: w, log: log, over: make(chan struct{}), waiting: make(map[uint64]chan reply), boxes: make(map[string]*remoteBox)}
+	r := &remote{wire: w, log: log, over: make(chan struct{}), waiting: make(map[uint64]chan reply), boxes: make(map[string]*remoteBox), filters: make(map[*byte]uint64)}
 	go r.read() // ends with the launcher
 	return &Launcher{remote: r}, nil
 }
@@ -311,8 +317,37 @@ func (r *remote) ask(ctx context.Context, q request) (reply, error) {
 	return reply{}, err
 }
 
+// filter gives the launcher's name for a seccomp program; 0 is none. A program must not be
+// changed once it was used.
+func (r *remote) filter(ctx context.Context, program []byte) (uint64, error) {
+	if len(program) == 0 {
+		return 0, nil
+	}
+	r.mu.Lock()
+	name, known := r.filters[&program[0]]
+	r.next++
+	fresh := r.next
+	r.mu.Unlock()
+	if known {
+		return name, nil
+	}
+	// Two that do this at once give it two names, which does no harm.
+	if _, err := r.ask(ctx, request{Do: doFilter, Filter: fresh, Program: program}); err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	r.filters[&program[0]] = fresh
+	r.mu.Unlock()
+	return fresh, nil
+}
+
 func (r *remote) build(ctx context.Context, spec Spec) (id string, uid int, e ends, k keeper, err error) {
-	m, err := r.ask(ctx, request{Do: doBuild, Spec: &spec})
+	filter, err := r.filter(ctx, spec.Seccomp)
+	if err != nil {
+		return "", 0, e, nil, err
+	}
+	spec.Seccomp = nil
+	m, err := r.ask(ctx, request{Do: doBuild, Spec: &spec, Filter: filter})
 	if err != nil {
 		return "", 0, e, nil, err
 	}
@@ -469,7 +504,7 @@ func Serve(ctx context.Context, socket *os.File, cfg Config, images []string) er
 	if err != nil {
 		return err
 	}
-	s := &server{launcher: l, wire: w, images: images, boxes: make(map[string]*custody)}
+	s := &server{launcher: l, wire: w, images: images, boxes: make(map[string]*custody), filters: make(map[uint64][]byte)}
 	s.loop(ctx)
 	err = s.destroyAll()
 	s.asked.Wait() // for boxes that were being built meanwhile
@@ -514,8 +549,23 @@ type server struct {
 	asked    sync.WaitGroup // who answers
 	watchers sync.WaitGroup // one for each box
 
-	mu    sync.Mutex
-	boxes map[string]*custody
+	mu      sync.Mutex
+	boxes   map[string]*custody
+	filters map[uint64][]byte
+}
+
+// mostFilters is how many seccomp programs an asker may name: there is one for each profile.
+const mostFilters = 64
+
+// learn keeps a seccomp program under its name.
+func (s *server) learn(q request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.filters) >= mostFilters {
+		return fmt.Errorf("%d seccomp programs are known already, which is the most", mostFilters)
+	}
+	s.filters[q.Filter] = q.Program
+	return nil
 }
 
 func (s *server) loop(ctx context.Context) {
@@ -559,6 +609,8 @@ func (s *server) answer(ctx context.Context, q request) {
 	case doCollect:
 		s.collect(ctx, q)
 		return
+	case doFilter:
+		err = s.learn(q)
 	case doLeftovers:
 		var left Leftovers
 		left, err = s.launcher.Leftovers()
@@ -627,6 +679,16 @@ func (s *server) withBox(ctx context.Context, q request, m *reply) error {
 }
 
 func (s *server) build(ctx context.Context, q request) {
+	if q.Spec != nil && q.Filter != 0 {
+		s.mu.Lock()
+		program, known := s.filters[q.Filter]
+		s.mu.Unlock()
+		if !known {
+			_ = s.wire.send(reply{ID: q.ID, Error: fmt.Sprintf("there is no seccomp program %d", q.Filter)})
+			return
+		}
+		q.Spec.Seccomp = program
+	}
 	c, e, err := s.make(ctx, q.Spec)
 	if err != nil {
 		_ = s.wire.send(reply{ID: q.ID, Error: err.Error()})

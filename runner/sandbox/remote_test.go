@@ -234,7 +234,15 @@ func TestRemoteBoxIsGivenBack(t *testing.T) {
 		failed <- err
 	}()
 	var q request
-	if _, err := launcher.receive(&q); err != nil || q.Do != doBuild {
+	if _, err := launcher.receive(&q); err != nil || q.Do != doFilter || len(q.Program) == 0 {
+		t.Fatalf("%s %v", q.Do, err)
+	}
+	name := q.Filter
+	if err := launcher.send(reply{ID: q.ID}); err != nil {
+		t.Fatal(err)
+	}
+	q = request{}
+	if _, err := launcher.receive(&q); err != nil || q.Do != doBuild || q.Filter != name || len(q.Spec.Seccomp) != 0 {
 		t.Fatalf("%+v %v", q, err)
 	}
 	if err := launcher.send(reply{ID: q.ID, Box: "box-7"}, os.Stdin, os.Stdin); err != nil {
