@@ -11,7 +11,7 @@ def _wait():
     socket = 255
     # What a program takes for granted is ready then: the compiler, files, text.
     with open(__file__, encoding="utf-8") as file:
-        compile(file.read(), "<string>", "exec")
+        exec("if 0:\n" + "".join("  " + line for line in file), {})
     exec("f'{1:.1f}' + str([x for x in (1, 2)])", {})
 
     os.write(socket, b"r")
@@ -32,6 +32,7 @@ def _wait():
 
 
 _wait()
+del _wait
 
 # The module that Python would have found, if there is one; if not, this says so as the
 # import would have.
