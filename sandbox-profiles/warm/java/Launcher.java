@@ -185,7 +185,8 @@ public final class Launcher {
     private final Map<String, Code> code;
 
     Loader(Map<String, Code> code, Path root) throws MalformedURLException {
-      super("app", new URL[] {root.toUri().toURL()}, ClassLoader.getPlatformClassLoader());
+      // Without a name: it would be in front of every line of a stack trace.
+      super(new URL[] {root.toUri().toURL()}, ClassLoader.getPlatformClassLoader());
       this.code = code;
     }
 

@@ -3,9 +3,11 @@
 // (node main.js), with this file as a module that is required before (NODE_OPTIONS):
 // Node requires it before it looks at the file that it is to run. Here it waits until there
 // is one; then all that tells of this is taken back and Node goes on by itself, so that the
-// program is run as any other.
+// program is run as any other. Node is started in another folder than the program's: it
+// remembers of each where it has looked for a package.json that there was none.
 {
   const socket = 255;
+  const folder = '/work';
   const fs = require('fs');
   const path = require('path');
   const Module = require('module');
@@ -72,6 +74,7 @@
     if (entry === undefined) process.reallyExit(0); // no program will come
     process.stdout._refreshSize?.(); // of a terminal, which may have another size by now
     process.stderr._refreshSize?.();
+    process.chdir(folder);
     enter(path.resolve(entry));
     process.argv.push(...args);
   };
