@@ -29,7 +29,7 @@ print(tryCatch(sys.frame(0)$ofile, error = identity)); print(nchar(Sys.time()) >
 	{name: "other programs", prints: "of sh", text: "system('echo of sh; env | grep -v ^_= | grep -v R_SESSION_TMPDIR | sort; ls /proc/self/fd | wc -l')\nprint(system2('sh', c('-c', '\"exit 3\"')))\nsystem('Rscript -e \"commandArgs(TRUE); search()\" x')\n"},
 	{name: "streams", prints: "ü", text: "cat('ü\\n'); message('to stderr'); print('x'); cat('no end'); write('e', stderr())\nprint(isatty(stdin())); print(isatty(stdout())); print(length(list.files('/proc/self/fd')) < 12); print(file.exists('/proc/self/fd/255'))\nprint(readLines('/proc/self/cmdline', warn = FALSE, skipNul = TRUE)); print(readLines('/proc/self/comm'))\nprint(grep('^(Sig|Shd|Cap|Umask|Threads)', readLines('/proc/self/status'), value = TRUE)); print(any(grepl('corun', readLines('/proc/self/maps'))))\nprint(length(list.files('/proc/self/fd')))\n"},
 	{name: "a plot", prints: "Rplots.pdf", text: "plot(1:3)\ninvisible(dev.off())\nprint(list.files())\n"},
-	{name: "deep", prints: "Error", text: "f <- function(n) f(n + 1)\nr <- tryCatch(f(0), error = function(e) cat(class(e), conditionMessage(e), '\\n'))\nf(0)\n"},
+	{name: "deep", prints: "Error", text: "f <- function(n) f(n + 1)\nr <- tryCatch(f(0), error = function(e) cat(class(e), '\\n'))\nstop('Error')\n"},
 	{name: "no line's end", prints: "[1] 5", text: "5"},
 	{name: "two bytes end lines", prints: "[1] 5", text: "x <- 5\r\nprint(x)\r\n"},
 	{name: "a signal", text: "tools::pskill(Sys.getpid(), 15)\nSys.sleep(1000)\n"},

@@ -115,8 +115,9 @@ func differences(warm, cold string) string {
 	return fmt.Sprintf("started ahead: %.4000q\nplain:         %.4000q", a, b)
 }
 
-// addresses differ from start to start of the plain command too.
-var addresses = regexp.MustCompile("0x[0-9a-f]{6,}|@[0-9a-f]{6,8}\\b")
+// addresses and the names of temporary folders differ from start to start of the plain
+// command too.
+var addresses = regexp.MustCompile("Rtmp\\w{6}|0x[0-9a-f]{6,}|@[0-9a-f]{6,8}\\b")
 
 func (c same) run(t *testing.T, r *Runner, req Request) outcome {
 	t.Helper()

@@ -41,6 +41,22 @@ static char *receive(size_t *size) {
 	return all;
 }
 
+// unset_ours leaves R nothing that it would add to once more.
+static void unset_ours(void) {
+	unsetenv("LD_LIBRARY_PATH");
+	for (char **v = environ; *v;) {
+		char name[256];
+		size_t length = strcspn(*v, "=");
+		if (strncmp(*v, "R_", 2) != 0 || length >= sizeof name) {
+			v++;
+			continue;
+		}
+		memcpy(name, *v, length);
+		name[length] = 0;
+		unsetenv(name); // the next one takes its place
+	}
+}
+
 void corun_wait(void) {
 	const char *entry = "main.r";
 	int script = script_fd(entry);
@@ -62,7 +78,7 @@ void corun_wait(void) {
 		int n = 0;
 		argv[n++] = "/usr/bin/Rscript";
 		for (char *a = message; a < message + size; a += strlen(a) + 1) argv[n++] = a;
-		unsetenv("R_PROFILE_USER");
+		unset_ours();
 		execv(argv[0], argv);
 		fail(argv[0]);
 	}
