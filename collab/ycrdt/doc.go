@@ -78,6 +78,7 @@ type Doc struct {
 	pendingCount   int                 // of pendingDeletes, as charged for
 	later          []*group            // for retry
 	retrying       bool
+	beforeRetry    map[uint64]uint64 // by client, while retrying
 	pendingBytes   int
 	arrivals       int // of groups that wait
 

@@ -104,10 +104,11 @@ func (d *Doc) retry() {
 		return
 	}
 	d.retrying = true
+	d.beforeRetry = make(map[uint64]uint64)
 	d.ready = append(d.ready, d.later...)
 	d.later = d.later[:0]
 	d.integrateReady()
-	d.retrying = false
+	d.retrying, d.beforeRetry = false, nil
 	d.applyPendingDeletes()
 }
 
@@ -136,13 +137,36 @@ func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
 		if needs, blocked = b.missing(g.client, d.stateOf); blocked {
 			return needs, true
 		}
-		if state := d.stateOf(g.client); b.end() > state {
+		state := d.stateOf(g.client)
+		if d.retrying && state > d.stateBeforeRetry(g.client, state) && b.clock < state {
+			// yjs keeps what waits as one update, in which nothing is twice: there the
+			// block is without what others that waited have brought.
+			if b.end() <= state {
+				continue
+			}
+			cut := *b
+			cut.info |= infoOrigin
+			cut.origin = rawID{g.client, state - 1}
+			b = &cut
+		}
+		if b.end() > state {
 			d.integrate(d.intern(g.client), b, g.buf, state-b.clock, len(g.blocks) == 1)
 		} else {
 			d.splitAround(b)
 		}
 	}
 	return rawID{}, false
+}
+
+// stateBeforeRetry gives the state that a client had when what waits was looked at
+// again, which is the one at hand for a client that it has brought nothing of yet.
+func (d *Doc) stateBeforeRetry(client, state uint64) uint64 {
+	before, ok := d.beforeRetry[client]
+	if !ok {
+		before = state
+		d.beforeRetry[client] = state
+	}
+	return before
 }
 
 // splitAround splits what stands at the origins of a block that is there already,

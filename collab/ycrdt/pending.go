@@ -14,6 +14,7 @@ type group struct {
 	buf      []byte // that the blocks' spans are of
 	from, to int    // of the blocks among the update's
 	waits    bool
+	needs    uint64  // the client that it waits for
 	kept     bool    // blocks and buf are the group's own
 	size     int     // bytes that it is charged for
 	before   []block // that it had when it was woken
@@ -59,20 +60,59 @@ func (b *block) spans() [4]*span { return [...]*span{&b.name, &b.sub, &b.head, &
 
 // wait parks a group until what it needs is there.
 func (d *Doc) wait(g *group, needs rawID) {
-	place := rawID{g.client, g.blocks[0].clock}
-	// The same update may come again before what it lacks.
-	if same, ok := d.parked[place]; ok && same != g && len(same.blocks) >= len(g.blocks) && same.has(g.blocks) {
+	// The same update may come again before what it lacks. One of both is enough, but
+	// an update that may yet find all that it lacks in itself goes before what waits,
+	// as in yjs: see dropRepeated.
+	switch same := d.parked[g.place()]; {
+	case same == nil || same == g || !same.covers(g):
+		d.parked[g.place()] = g
+	case g.kept && same.kept:
 		g.blocks = nil
 		return
+	case g.kept:
+		d.parked[g.place()] = g
 	}
-	d.parked[place] = g
-	g.waits = true
+	g.waits, g.needs = true, needs.client
 	w := d.waiting[needs.client]
 	if w == nil {
 		w = new(waiters)
 		d.waiting[needs.client] = w
 	}
 	heap.Push(w, waiter{needs.clock, g})
+}
+
+// place is the first unit that waits.
+func (g *group) place() rawID { return rawID{g.client, g.blocks[0].clock} }
+
+// covers says whether a group can wait in another's stead.
+func (g *group) covers(other *group) bool {
+	return len(g.blocks) >= len(other.blocks) && g.has(other.blocks)
+}
+
+// dropRepeated drops what the update at hand has that waits and has waited before.
+func (d *Doc) dropRepeated() {
+	var clients []uint64 // that something waited for
+	for i := range d.groups {
+		g := &d.groups[i]
+		if !g.waits {
+			continue
+		}
+		if same := d.parked[g.place()]; same == nil {
+			d.parked[g.place()] = g
+		} else if same != g && same.covers(g) {
+			g.blocks, g.waits = nil, false
+			clients = append(clients, g.needs)
+		}
+	}
+	slices.Sort(clients)
+	for _, client := range slices.Compact(clients) {
+		w := d.waiting[client]
+		*w = slices.DeleteFunc(*w, func(w waiter) bool { return !w.group.waits })
+		heap.Init(w)
+		if w.Len() == 0 {
+			delete(d.waiting, client)
+		}
+	}
 }
 
 // has says whether all that the blocks are of is in the group, too.
@@ -109,8 +149,8 @@ func (d *Doc) wake(client uint64) {
 	for w.Len() > 0 && (*w)[0].clock < state {
 		g := heap.Pop(w).(waiter).group
 		g.waits = false
-		if place := (rawID{g.client, g.blocks[0].clock}); d.parked[place] == g {
-			delete(d.parked, place)
+		if d.parked[g.place()] == g {
+			delete(d.parked, g.place())
 		}
 		if g.kept && g.before == nil {
 			d.pendingBytes -= g.size
@@ -139,6 +179,7 @@ func (d *Doc) keepWaiting() {
 		}
 	}
 	d.woken = d.woken[:0]
+	d.dropRepeated()
 	any := false
 	for i := range d.groups {
 		g := &d.groups[i]

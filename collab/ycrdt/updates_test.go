@@ -72,6 +72,7 @@ func TestUpdateFunctions(t *testing.T) {
 func TestFoundByHistories(t *testing.T) {
 	for name, c := range map[string]struct {
 		updates []string
+		keeps   bool // what was deleted
 		want    string
 	}{
 		"what waits, again, and with something in the gap": {[]string{
@@ -79,23 +80,34 @@ func TestFoundByHistories(t *testing.T) {
 			"v1:AQMHAkgHAQF9AgoBSAcDAX0EAA==",
 			"v1:AQEHA0gHAgF9AwA=",
 			"v1:AQIHAAgBAWEBfQBIBwABfQEA",
-		}, "AQYHAAgBAWEBfQBIBwABfQFIBwEBfQJIBwIBfQNIBwMBfQRIBwQBfQUA"},
+		}, false, "AQYHAAgBAWEBfQBIBwABfQFIBwEBfQJIBwIBfQNIBwMBfQRIBwQBfQUA"},
 		"what one deletion has joined is a neighbour of the next": {[]string{
 			"v1:AQeEuLivDAAoAQNtYXABYQF9wAEoAQNtYXAI0LrQu9GO0YcBeoAAAAAAAAAAJwEDbWFwAWIDBcOcYmVyBwCEuLivDAIEh4S4uK8MAwYEAIS4uK8MBBzDqeaXpeacrOKAqGhlbGxvIPCfh6nwn4eqeCJcKACEuLivDAIBYQF3BjxiPiYiXAA=",
 			"v2:AAAGxPDw3hgAAQQAASgDAWIBAQAAAQEBARd4AA==",
 			"v1:AQSEuLivDBinhLi4rwwWAwJoMQcAhLi4rwwYBoeEuLivDBkEKAEDbWFwA++9ngF2AgPvvZ59vwEBYn4BhLi4rwwBFgE=",
 			"v1:AQSEuLivDBwAAaeEuLivDBgBKACEuLivDB0BYQF3AsOpqIS4uK8MAAF9v38BhLi4rwwDAAEYAxwB",
 			"v1:AQOEuLivDCCnhLi4rwwCASgAhLi4rwwgAWIBdwIJASgAhLi4rwwgAWEBdgABhLi4rwwDAhQXAR0C",
-		}, "AQqEuLivDAAhAQNtYXABYQEoAQNtYXAI0LrQu9GO0YcBeoAAAAAAAAAAIQEDbWFwAWIBABgoAQNtYXAD772eAXYCA++9nn2/AQFifgADqIS4uK8MAAF9v3+nhLi4rwwCASgAhLi4rwwgAWIBdwIJASgAhLi4rwwgAWEBdgABhLi4rwwDAAECGRwD"},
+		}, false, "AQqEuLivDAAhAQNtYXABYQEoAQNtYXAI0LrQu9GO0YcBeoAAAAAAAAAAIQEDbWFwAWIBABgoAQNtYXAD772eAXYCA++9nn2/AQFifgADqIS4uK8MAAF9v3+nhLi4rwwCASgAhLi4rwwgAWIBdwIJASgAhLi4rwwgAWEBdgABhLi4rwwDAAECGRwD"},
 		"a deleted mark is seen before a deleted character": {[]string{
 			"v2:AAEABtfS6PsYAwQAAkIIAAkHAQQAKAAnACgXD3htbMOcYmVyAGJtYXBiYQMEQQADQQAHAQAAAgEAAAMDBgECQQABBgB3A++9nnkA",
 			"v1:AQ2FqfS9DABHl6n0vQwBAwNESVYHAIWp9L0MAAUAKACFqfS9DAEBYQF7Qz/////////Hhan0vQwAl6n0vQwBAwNESVYHAIWp9L0MAwMBcAcAhan0vQwEAwJoMYeFqfS9DAQFACgAhan0vQwGAWsBfb8BKACFqfS9DAMBYQF3DwDwn4ep8J+HqnjDn+KGkgYBBHRleHQBMQR0cnVlhIWp9L0MCQIiXIaFqfS9DAsBMQRudWxsKACFqfS9DAMBYgF3AWIA",
 			"v2:AAMAAwEG19Lo+xgEAwxIDAIEAAVGAMYAhgcEaWJpYkECAAAAAQQGeH2/AX5+AA==",
 			"v2:AAMAAwERhdLo+xjX0uj7GADF0uj7GAgIBB4DAURCAFIDBBgAEwgARgCGAEcABwGHAAQAKAHJAIg3LmFycmF5YmJwaDHDn+KGku6AgPCfh6nwn4eqeMOpeHl6YmJrZ3VpZC13aDNwY2QFQQECDUEACwMBAAAEQwBGAAJBAgEMDns/uZmZmZmZmntDP////////353Agpie3/4AAAAAAAAdgB7REsa5Nbi71ACl6n0vQwBAgCFqfS9DAIIAAYB",
-		}, "AgqXqfS9DAAHAQN4bWwDBcOcYmVyBwCXqfS9DAAGAQCXqfS9DAEBKACXqfS9DAABYgF3A++9nicBA21hcAFiASgAl6n0vQwEAWEBeUaXqfS9DAIBaQR0cnVlxpep9L0MBpep9L0MAgFiAzEyN4aXqfS9DAIBaQRudWxshpep9L0MCAFiBG51bGwZhan0vQwAR5ep9L0MAQMDRElWBwCFqfS9DAAFACgAhan0vQwBAWEBe0M/////////x4Wp9L0MAJep9L0MAQMDRElWBwCFqfS9DAMDAXAHAIWp9L0MBAMCaDGHhan0vQwEBQAoAIWp9L0MBgFrAX2/ASEAhan0vQwDAWEBBgEEdGV4dAExBHRydWWEhan0vQwJAiJchoWp9L0MCwExBG51bGwoAIWp9L0MAwFiAXcBYggBBWFycmF5AXs/uZmZmZmZmkGXqfS9DAIBgZep9L0MAgFHhan0vQwOAwFwBwCFqfS9DBEDAmgxBwCFqfS9DBIGh4Wp9L0MEwYEAIWp9L0MFBfDn+KGku6AgPCfh6nwn4eqeMOpeHl6YigAhan0vQwSAWIBdwIKYigAhan0vQwRAWsBe3/4AAAAAAAAyYWp9L0MEYWp9L0MDgtndWlkLXdoM3BjZHYAqIWp9L0MCAF7REsa5Nbi71ACl6n0vQwBAgGFqfS9DAIIAQ8C"},
+		}, false, "AgqXqfS9DAAHAQN4bWwDBcOcYmVyBwCXqfS9DAAGAQCXqfS9DAEBKACXqfS9DAABYgF3A++9nicBA21hcAFiASgAl6n0vQwEAWEBeUaXqfS9DAIBaQR0cnVlxpep9L0MBpep9L0MAgFiAzEyN4aXqfS9DAIBaQRudWxshpep9L0MCAFiBG51bGwZhan0vQwAR5ep9L0MAQMDRElWBwCFqfS9DAAFACgAhan0vQwBAWEBe0M/////////x4Wp9L0MAJep9L0MAQMDRElWBwCFqfS9DAMDAXAHAIWp9L0MBAMCaDGHhan0vQwEBQAoAIWp9L0MBgFrAX2/ASEAhan0vQwDAWEBBgEEdGV4dAExBHRydWWEhan0vQwJAiJchoWp9L0MCwExBG51bGwoAIWp9L0MAwFiAXcBYggBBWFycmF5AXs/uZmZmZmZmkGXqfS9DAIBgZep9L0MAgFHhan0vQwOAwFwBwCFqfS9DBEDAmgxBwCFqfS9DBIGh4Wp9L0MEwYEAIWp9L0MFBfDn+KGku6AgPCfh6nwn4eqeMOpeHl6YigAhan0vQwSAWIBdwIKYigAhan0vQwRAWsBe3/4AAAAAAAAyYWp9L0MEYWp9L0MDgtndWlkLXdoM3BjZHYAqIWp9L0MCAF7REsa5Nbi71ACl6n0vQwBAgGFqfS9DAIIAQ8C"},
+		// The second begins within a character of the first, which must not tear it.
+		"what waits, and again from the middle of a character": {[]string{
+			"v1:AQEHAIQIAAZ48J+YgHkA",
+			"v1:AQEHAoQHAQTvv715AA==",
+			"v1:AQEIAAQBAXQBYQA=",
+		}, false, "AgEIAAQBAXQBYQEHAIQIAAZ48J+YgHkA"},
+		// The update needs nothing of what waits, in which a peer has collected the text.
+		"what waits comes after an update that has all it needs": {[]string{
+			"v1:AQEIAIEHAAMBCAEAAw==",
+			"v1:AgEIAIQHAAN4eXoBBwAEAQF0AWEA",
+		}, true, "AgEIAIQHAAN4eXoBBwAEAQF0AWEBCAEAAw=="},
 	} {
 		t.Run(name, func(t *testing.T) {
-			doc := New(Options{})
+			doc := New(Options{DisableGC: c.keeps})
 			for i, u := range c.updates {
 				version, text, _ := strings.Cut(u, ":")
 				update, err := base64.StdEncoding.DecodeString(text)
