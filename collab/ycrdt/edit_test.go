@@ -471,3 +471,21 @@ func TestKeystrokeAllocations(t *testing.T) {
 		t.Errorf("%v allocations a keystroke", per)
 	}
 }
+
+// Values as JavaScript has them, where Go has others.
+func TestAsInJavaScript(t *testing.T) {
+	for name, want := range map[string]string{
+		"DIV": "div", "İI": "i\u0307i", "ΑΣ": "ας", "ΑΣΑ": "ασα", "Σ": "σ", "aΣ.": "aς.", "aΣ.b": "aσ.b", "ΑΣ\u0301": "ας\u0301",
+	} {
+		if got := jsLower(name); got != want {
+			t.Errorf("%q in lower case is %q, JavaScript has %q", name, got, want)
+		}
+	}
+	// There, all of what is not a number is this.
+	want := []byte{anyFloat64, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0}
+	for _, nan := range []float64{math.NaN(), math.Float64frombits(1<<63 | 0x7ff8<<48 | 5)} {
+		if got := appendAny(nil, nan); !bytes.Equal(got, want) {
+			t.Errorf("NaN is written as %x, JavaScript writes %x", got, want)
+		}
+	}
+}

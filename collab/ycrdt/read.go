@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Kind of a shared type that stands as a value in another.
@@ -325,7 +327,7 @@ func (s Shared) writeXML(b *strings.Builder, depth int) {
 	case KindXMLHook, KindMap, KindArray:
 		b.WriteString("[object Object]") // what JavaScript makes of these
 	case KindXMLElement:
-		name := strings.ToLower(s.Name())
+		name := jsLower(s.Name())
 		b.WriteString("<" + name)
 		for _, key := range s.Keys() {
 			v, _ := s.Get(key)
@@ -392,6 +394,48 @@ func jsMembers(v any) Object {
 	}
 	slices.SortFunc(o, func(x, y Member) int { return compareUTF16(x.Key, y.Key) })
 	return o
+}
+
+// jsLower is JavaScript's toLowerCase (ECMA-262, 22.1.3.28). Go's ToLower takes each
+// character for itself, so that İ loses its dot and a word's last sigma its form.
+func jsLower(s string) string {
+	if !strings.ContainsAny(s, "İΣ") {
+		return strings.ToLower(s)
+	}
+	var b strings.Builder
+	for i, c := range s {
+		switch {
+		case c == 'İ':
+			b.WriteString("i\u0307")
+		case c == 'Σ' && lastIsCased(s[:i]) && !firstIsCased(s[i+len("Σ"):]):
+			b.WriteRune('ς')
+		default:
+			b.WriteRune(unicode.ToLower(c))
+		}
+	}
+	return b.String()
+}
+
+// lastIsCased tells whether a string's last character that counts has case.
+func lastIsCased(s string) bool {
+	c, _ := utf8.DecodeLastRuneInString(strings.TrimRightFunc(s, caseIgnorable))
+	return cased(c)
+}
+
+func firstIsCased(s string) bool {
+	c, _ := utf8.DecodeRuneInString(strings.TrimLeftFunc(s, caseIgnorable))
+	return cased(c)
+}
+
+func cased(c rune) bool {
+	return unicode.In(c, unicode.Upper, unicode.Lower, unicode.Title, unicode.Other_Uppercase, unicode.Other_Lowercase)
+}
+
+// caseIgnorable is Unicode's property of that name: marks, and punctuation as it is
+// within words.
+func caseIgnorable(c rune) bool {
+	return unicode.In(c, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk) ||
+		strings.ContainsRune("':.\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027\ufe13\ufe52\ufe55\uff07\uff0e\uff1a", c)
 }
 
 // jsString gives a value as JavaScript puts it into a string.

@@ -210,6 +210,10 @@ func appendAny(b []byte, v any) []byte {
 
 func appendNumber(b []byte, f float64) []byte {
 	const maxInt = 1<<31 - 1
+	if math.IsNaN(f) {
+		// There are many; this is the one that JavaScript writes.
+		return binary.BigEndian.AppendUint64(append(b, anyFloat64), 0x7ff8<<48)
+	}
 	if f == math.Trunc(f) && math.Abs(f) <= maxInt {
 		return appendSigned(append(b, anyInt), uint64(math.Abs(f)), math.Signbit(f))
 	}
