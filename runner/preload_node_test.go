@@ -81,12 +81,12 @@ throw new Error('at the end');
 const { Worker, isMainThread, parentPort, workerData, threadId } = require('worker_threads');
 if (isMainThread) {
   const w = new Worker(__filename, { workerData: 5, argv: ['b'] });
-  w.on('message', (m) => console.log(m));
+  w.on('message', (m) => { console.log(m); w.postMessage('go on'); });
   w.on('error', (e) => console.log('error', e.message));
   w.on('exit', (c) => console.log('exit', c));
 } else {
   parentPort.postMessage(['from the worker', workerData, threadId, process.argv, process.execArgv, process.env, require.main, module.parent, Object.keys(require.cache), module.children]);
-  setImmediate(() => { throw new Error('in it'); });
+  parentPort.once('message', () => { throw new Error('in it'); });
 }
 `},
 	{name: "children, forked", prints: "from the child", args: []string{"a"}, text: `
@@ -119,13 +119,14 @@ console.log('utf8 ü', Buffer.from('ü'), new Intl.DateTimeFormat().resolvedOpti
 console.log(Object.getOwnPropertyNames(process.stdout).sort().join());
 console.log({ a: { b: { c: {} } } }, [undefined, null, 1n, Symbol('x')], new Map([[1, 2]]), class A {}, /x/g, new Error('e').message);
 `},
-	{name: "a terminal of another size", only: ModeTerminal, prints: "91 33", resize: true, typed: []typed{{"ready", "\n"}}, text: `
-process.stdout.on('resize', () => console.log('resized'));
-process.stdout.write('ready');
-process.stdin.once('data', () => {
+	{name: "a terminal of another size", only: ModeTerminal, prints: "91", resize: true, typed: []typed{{"ready", ""}}, text: `
+void process.stderr;
+process.stdin.resume();
+process.stdout.on('resize', () => {
   console.log(process.stdout.columns, process.stdout.rows, process.stderr.columns, process.stdout.getWindowSize());
   process.stdin.pause();
 });
+process.stdout.write('ready');
 `},
 	{name: "a terminal's keys", only: ModeTerminal, prints: "<a>", typed: []typed{{"ready", "a"}, {"<a>", "\x03"}}, text: `
 process.stdin.setRawMode(true);
