@@ -123,7 +123,7 @@ console.log({ a: { b: { c: {} } } }, [undefined, null, 1n, Symbol('x')], new Map
 void process.stderr;
 process.stdin.resume();
 process.stdout.on('resize', () => {
-  console.log(process.stdout.columns, process.stdout.rows, process.stderr.columns, process.stdout.getWindowSize());
+  console.log(process.stdout.columns, process.stdout.rows, process.stdout.getWindowSize());
   process.stdin.pause();
 });
 process.stdout.write('ready');

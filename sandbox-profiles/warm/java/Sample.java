@@ -82,7 +82,8 @@ public class Sample {
     if (thing instanceof Circle c && c.radius() > 1) {
       System.out.println(kind + c);
     }
-    Thread worker = new Thread(() -> System.out.println("hello from a thread"));
+    // With a name: those that get numbers begin with the program's own.
+    Thread worker = new Thread(() -> System.out.println("hello from a thread"), "worker");
     worker.start();
     try {
       worker.join();
