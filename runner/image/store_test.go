@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -317,5 +319,73 @@ func TestRecipes(t *testing.T) {
 	}
 	if _, err := ReadRecipe("none"); err == nil || !strings.Contains(err.Error(), "default") {
 		t.Errorf("of none: %v", err)
+	}
+}
+
+// What the languages need is part of the recipe, so that a change of it is another image.
+func TestLanguagesInRecipe(t *testing.T) {
+	all := func(change func(fstest.MapFS)) fstest.MapFS {
+		files := fstest.MapFS{
+			"languages/a.toml": {Data: []byte("name = \"a\"\npackages = [\"one\", \"two\"]\nsetup = [\"echo 'a' >/etc/a\"]\n")},
+			"languages/b.toml": {Data: []byte("name = \"b\"\npackages = [\"two\", \"three\"]\n")},
+			"warm/a/start":     {Data: []byte("#!/bin/sh\n")},
+			"warm/a/deep/data": {Data: []byte("data\n")},
+		}
+		change(files)
+		return files
+	}
+	read := func(files fstest.MapFS) Recipe {
+		l, err := readLanguages(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Recipe{Label: "it", Packages: l.packages, languages: l}
+	}
+	same := read(all(func(fstest.MapFS) {}))
+	if !slices.Equal(same.Packages, []string{"one", "two", "two", "three"}) {
+		t.Errorf("packages are %v", same.Packages)
+	}
+	for name, change := range map[string]func(fstest.MapFS){
+		"packages": func(f fstest.MapFS) {
+			f["languages/b.toml"] = &fstest.MapFile{Data: []byte("packages = [\"two\", \"four\"]\n")}
+		},
+		"setup": func(f fstest.MapFS) {
+			f["languages/b.toml"] = &fstest.MapFile{Data: []byte("packages = [\"two\", \"three\"]\nsetup = [\"true\"]\n")}
+		},
+		"a file":   func(f fstest.MapFS) { f["warm/a/deep/data"] = &fstest.MapFile{Data: []byte("other\n")} },
+		"a path":   func(f fstest.MapFS) { f["warm/a/data"] = f["warm/a/deep/data"]; delete(f, "warm/a/deep/data") },
+		"new file": func(f fstest.MapFS) { f["warm/b"] = &fstest.MapFile{} },
+	} {
+		if read(all(change)).Name() == same.Name() {
+			t.Errorf("with %s changed it is the same image", name)
+		}
+	}
+	if read(all(func(f fstest.MapFS) {
+		f["languages/b.toml"] = &fstest.MapFile{Data: []byte("name = \"b\"\nrun = [\"x\"]\npackages = [\"two\", \"three\"]\n")}
+	})).Name() != same.Name() {
+		t.Error("what is for runs alone makes another image")
+	}
+	if _, err := readLanguages(all(func(f fstest.MapFS) {
+		f["languages/b.toml"] = &fstest.MapFile{Data: []byte("packages = [\"--hook\"]\n")}
+	})); err == nil || !strings.Contains(err.Error(), "b.toml") {
+		t.Errorf("got %v", err)
+	}
+
+	// The files, whatever the umask.
+	defer unix.Umask(unix.Umask(0o077))
+	spare := t.TempDir()
+	hooks, err := same.languages.hooks(spare)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, mode := range map[string]os.FileMode{
+		"opt": os.ModeDir | 0o755, "opt/corun/a/deep": os.ModeDir | 0o755, "opt/corun/a/start": 0o755, "opt/corun/a/deep/data": 0o644,
+	} {
+		if info, err := os.Stat(filepath.Join(spare, path)); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	if len(hooks) != 2 || !strings.HasSuffix(hooks[1], `-euc 'echo '\''a'\'' >/etc/a'`) {
+		t.Errorf("hooks are %q", hooks)
 	}
 }
