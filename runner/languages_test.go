@@ -145,7 +145,7 @@ func TestCompilers(t *testing.T) {
 		}
 	})
 	t.Run("SQL ends at an error", func(t *testing.T) {
-		got, err := r.Execute(t.Context(), ExecuteRequest{Language: "sql", Stdin: []string{""}, Files: []File{{"main.sql", "SELECT 1 AS one;\nSELECT * FROM nothing;\nSELECT 2;\n"}}})
+		got, err := r.Execute(t.Context(), ExecuteRequest{Language: "sql", Stdin: []string{""}, Files: []File{{"main.sql", "SELECT 1 AS one;\nSELECT * FROM absent;\nSELECT 2;\n"}}})
 		check(t, err)
 		run := got.Runs[0]
 		if run.Status != store.StatusExited || *run.Code == 0 || !strings.Contains(string(run.Stderr), "no such table") || strings.Contains(string(run.Stdout), "2") {
