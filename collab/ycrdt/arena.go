@@ -1,6 +1,7 @@
 package ycrdt
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -50,21 +51,34 @@ const replacement = "\uFFFD"
 func (d *Doc) splitContent(left, right *item, diff uint64) {
 	at, inPair := d.splitOffset(left, right.length, diff)
 	if inPair {
-		whole := d.bytes(left)
-		d.tx.torn = append(d.tx.torn, torn{right.id(), string(whole[at : at+4])})
-		d.live -= len(whole)
-		head, tail := whole[:at], whole[at+4:]
-		d.arena = append(d.arena, head...)
-		left.content, left.size = uint32(len(d.arena)-len(head)), uint32(len(head)+len(replacement))
-		d.arena = append(d.arena, replacement...)
-		right.content, right.size = uint32(len(d.arena)), uint32(len(replacement)+len(tail))
-		d.arena = append(append(d.arena, replacement...), tail...)
-		d.live += int(left.size + right.size)
+		d.tear(left, right, at)
 		return
 	}
 	right.content += uint32(at)
 	right.size -= uint32(at)
 	left.size = uint32(at)
+}
+
+// tear is splitContent within the surrogate pair at a place. The two replacements do
+// not have room where the pair was: the longer part takes three of its four bytes and
+// stays, the shorter one moves. So splits take n log n in all, however many.
+func (d *Doc) tear(left, right *item, at int) {
+	whole := d.bytes(left)
+	head, pair, tail := whole[:at], whole[at:at+4], whole[at+4:]
+	d.tx.torn = append(d.tx.torn, torn{right.id(), string(pair)})
+	d.live += 2*len(replacement) - len(pair)
+	d.spend(min(len(head), len(tail)))
+	left.size, right.size = uint32(len(head)+len(replacement)), uint32(len(replacement)+len(tail))
+	if end := uint32(len(d.arena)); len(head) < len(tail) {
+		copy(pair[1:], replacement)
+		right.content = left.content + uint32(at+1)
+		left.content = end
+		d.arena = append(append(d.arena, head...), replacement...)
+	} else {
+		copy(pair, replacement)
+		right.content = end
+		d.arena = append(append(d.arena, replacement...), tail...)
+	}
 }
 
 // torn is a surrogate pair that a split has replaced: its second half, and its
@@ -77,16 +91,40 @@ type torn struct {
 // mend puts back the characters that were split for something that came to
 // nothing, so that both halves are in one item again: peers never split them.
 func (d *Doc) mend() {
-	for _, t := range slices.Backward(d.tx.torn) {
-		it := d.at(d.findRef(t.second))
-		if it.clock >= t.second.clock || it.kind != kindString {
-			continue
+	all := d.tx.torn
+	slices.SortFunc(all, func(a, b torn) int {
+		return cmp.Or(cmp.Compare(a.second.client, b.second.client), cmp.Compare(a.second.clock, b.second.clock))
+	})
+	for len(all) > 0 {
+		it := d.at(d.findRef(all[0].second))
+		n := 1
+		for n < len(all) && all[n].second.client == it.client && all[n].second.clock < it.end() {
+			n++
 		}
-		whole := d.bytes(it)
-		at, _ := utf16Offset(whole, t.second.clock-1-it.clock)
-		d.live -= len(whole)
-		d.setContent(it, slices.Concat(whole[:at], []byte(t.pair), whole[at+2*len(replacement):]))
+		if it.kind == kindString {
+			d.mendItem(it, all[:n])
+		}
+		all = all[n:]
 	}
+}
+
+// mendItem puts back the characters of which an item has both halves.
+func (d *Doc) mendItem(it *item, all []torn) {
+	if all[0].second.clock == it.clock { // the first half is the one before's
+		all = all[1:]
+	}
+	if len(all) == 0 {
+		return
+	}
+	rest, clock := d.bytes(it), it.clock
+	whole := make([]byte, 0, len(rest))
+	for _, t := range all {
+		at, _ := utf16Offset(rest, t.second.clock-1-clock)
+		whole = append(append(whole, rest[:at]...), t.pair...)
+		rest, clock = rest[at+2*len(replacement):], t.second.clock+1
+	}
+	d.live -= int(it.size)
+	d.setContent(it, append(whole, rest...))
 }
 
 // splitOffset is unitOffset for an item of which left units stay and right come off.

@@ -64,6 +64,7 @@ func (b *block) keyed() bool { return b.info&infoSub != 0 && b.parentIs != paren
 // checked without a document. It can be used again, which costs no allocation.
 type decoder struct {
 	buf  []byte // the update, with what had to be put together for it at the end
+	own  bool   // buf is not the caller's any more
 	rest reader
 	v2   bool
 
@@ -72,6 +73,7 @@ type decoder struct {
 	infos, parentInfos              byteColumn
 	strings                         textColumn
 	keys                            []span
+	repeats                         int // bytes of keys that may still stand for others
 
 	groups  int    // still to come
 	structs uint64 // of this group, still to come
@@ -82,8 +84,14 @@ type decoder struct {
 
 // maxStructs bounds the structs that an update of that many bytes may have.
 // Version 2 can say "as before" any number of times in a few bytes, and real
-// documents do, so it is not the bytes alone that bound it.
-func maxStructs(bytes int) uint64 { return 100_000 + 16*uint64(bytes) }
+// documents do, so it is not the bytes alone that bound it. They are a few bytes for
+// each struct in large documents.
+func maxStructs(bytes int) uint64 { return 100_000 + uint64(bytes) }
+
+// maxRepeats bounds the keys of marks and the names of elements that version 2 gives
+// once and then by number, in bytes and besides 16 for every byte of the update. yjs
+// reads such numbers and never writes one; a long key would stand for any amount.
+const maxRepeats = 1 << 20
 
 // maxUpdate is the longest update that can be read: spans are 32 bits wide.
 const maxUpdate = 1 << 31
@@ -91,7 +99,7 @@ const maxUpdate = 1 << 31
 // start begins an update.
 func (dec *decoder) start(update []byte, v2 bool) {
 	keys := dec.keys[:0]
-	*dec = decoder{buf: update, v2: v2, keys: keys, budget: maxStructs(len(update))}
+	*dec = decoder{buf: update, v2: v2, keys: keys, budget: maxStructs(len(update)), repeats: maxRepeats + 16*len(update)}
 	dec.rest.buf = update
 	if len(update) > maxUpdate {
 		dec.rest.fail("it is longer than %d bytes", maxUpdate)
@@ -162,21 +170,30 @@ func (dec *decoder) next(b *block) bool {
 // are of the same client.
 func (dec *decoder) readAll(blocks []block, groups *[]group) []block {
 	for {
-		if dec.structs > roomFor {
-			// As far as the bytes make it likely that there are as many.
-			blocks = slices.Grow(blocks, int(min(dec.structs, 1024+uint64(len(dec.buf))/8)))
-		}
 		at := len(blocks)
-		blocks = append(blocks, block{})
+		if at == cap(blocks) && dec.structs > roomFor {
+			// As far as the bytes make it likely that there are as many.
+			blocks = slices.Grow(blocks, max(at, int(min(dec.structs, 1024+uint64(len(dec.buf))/8))))
+		}
+		blocks = append(room(blocks), block{})
 		if !dec.next(&blocks[at]) {
 			return blocks[:at]
 		}
 		// A client may come in stretches that do not follow each other.
 		if n := len(*groups); n == 0 || (*groups)[n-1].client != dec.client || at > 0 && blocks[at-1].end() != blocks[at].clock {
-			*groups = append(*groups, group{client: dec.client, from: at})
+			*groups = append(room(*groups), group{client: dec.client, from: at})
 		}
 		(*groups)[len(*groups)-1].to = at + 1
 	}
+}
+
+// room makes room for one more, and doubles a slice for it: append, which grows large
+// ones by a quarter, would leave several times as much garbage as is kept.
+func room[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s
+	}
+	return slices.Grow(s, max(len(s), 1))
 }
 
 func (dec *decoder) readBlock(b *block) {
@@ -282,7 +299,10 @@ func (dec *decoder) text() span {
 // put adds bytes that stand nowhere in the update as they are needed.
 func (dec *decoder) put(b []byte) span {
 	from := len(dec.buf)
-	dec.buf = append(dec.buf[:from:from], b...)
+	if !dec.own { // the caller may have something behind the update
+		dec.buf, dec.own = dec.buf[:from:from], true
+	}
+	dec.buf = append(dec.buf, b...)
 	return span{uint32(from), uint32(from + len(b))}
 }
 
@@ -292,7 +312,11 @@ func (dec *decoder) key() span {
 		return dec.text()
 	}
 	if n := dec.keyClock.next(); n < uint64(len(dec.keys)) {
-		return dec.keys[n]
+		key := dec.keys[n]
+		if dec.repeats -= int(key.to - key.from); dec.repeats < 0 {
+			dec.rest.fail("keys that came before are given again too often")
+		}
+		return key
 	}
 	key := dec.text()
 	dec.keys = append(dec.keys, key)

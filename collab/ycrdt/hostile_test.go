@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 type malformed struct {
@@ -154,6 +155,111 @@ func TestHostileShapes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What could make an engine take more memory, or time, than an input is worth.
+func TestHostileCost(t *testing.T) {
+	const n = 40000
+	of := func(v2 bool, structs func(e *encoder), deletes ...deletion) []byte {
+		e := encoder{v2: v2}
+		structs(&e)
+		e.endStructs()
+		e.deleteSet(deletes)
+		return e.finish()
+	}
+	overlapping := make([]deletion, n)
+	for i := range overlapping {
+		overlapping[i] = deletion{1, delRange{0, n}}
+	}
+	values := func(kind uint8, body []byte) func(e *encoder) {
+		return func(e *encoder) {
+			for i := range uint64(n) { // in two roots by turns, so that none is joined with the next
+				e.add(1, i, &view{info: kind, parentIs: parentRoot, name: []byte{'t' + byte(i%2)}, length: 1, body: body})
+			}
+		}
+	}
+	torn := func(e *encoder) {
+		e.add(9, 0, &view{info: kindString, parentIs: parentRoot, name: []byte("t"), length: 2 * n, body: bytes.Repeat([]byte("🙂"), n)})
+		for i := range uint64(n) {
+			e.add(8, i, &view{info: kindString | infoOrigin, origin: rawID{9, 2 * (n - i - 1)}, length: 1, body: []byte("x")})
+		}
+	}
+	types := func(e *encoder) {
+		for i := range uint64(100_000) {
+			e.add(1, i, &view{info: kindType, typeKind: typeMap, parentIs: parentRoot, length: 1})
+		}
+	}
+	for name, c := range map[string]struct {
+		v2     bool
+		update []byte
+	}{
+		"deletions that overlap":      {false, of(false, values(kindAny, []byte{anyNull}), overlapping...)},
+		"values of old arrays":        {true, of(true, values(kindJSON, []byte("\x041234")))},
+		"characters torn, v1":         {false, of(false, torn)},
+		"characters torn, v2":         {true, of(true, torn)},
+		"types in a few bytes":        {true, of(true, types)},
+		"a key that stands for many":  {true, repeatedKey(kindFormat, n)},
+		"an element's name, for many": {true, repeatedKey(kindType, n)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, _ := seedDoc(t)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begun := time.Now()
+			err := doc.apply(c.update, c.v2)
+			took := time.Since(begun)
+			runtime.ReadMemStats(&after)
+			if refuse := strings.Contains(name, "for many") || strings.Contains(name, "stands"); (err != nil) != refuse {
+				t.Errorf("applied: %v", err)
+			}
+			if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 64<<20 {
+				t.Errorf("%d bytes took %d MiB", len(c.update), bytes>>20)
+			}
+			if took > 4*time.Second { // a small part of one, but for a busy machine
+				t.Errorf("%d bytes took %v", len(c.update), took)
+			}
+			checkStore(t, doc)
+			if _, err := doc.Transact(func(tx *Txn) error { return tx.Text("text").Insert(0, "x") }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// repeatedKey is an update of n structs that all have one long key, given once.
+func repeatedKey(kind uint8, n int) []byte {
+	key := bytes.Repeat([]byte("k"), n)
+	var keyNumbers diffEncoder
+	for range n {
+		keyNumbers.write(0)
+	}
+	var typeKinds, lengths uintEncoder
+	text := []byte("t")
+	text = append(text, key...)
+	lengths.write(1)
+	lengths.write(uint64(n))
+	for range n - 1 {
+		text = append(text, 't')
+		lengths.write(1)
+	}
+	b := []byte{0}
+	b = appendText(b, keyNumbers.finish())
+	b = appendText(b, appendSigned(nil, 1, false)) // clients
+	b = appendText(appendText(b, ""), "")
+	b = appendText(b, []byte{kind})
+	b = appendText(b, append(appendText(nil, text), lengths.finish()...))
+	b = appendText(b, []byte{1}) // roots are the parents
+	if kind == kindType {
+		for range n {
+			typeKinds.write(typeXMLElement)
+		}
+	}
+	b = appendText(appendText(b, typeKinds.finish()), "")
+	b = appendUint(appendUint(appendUint(b, 1), uint64(n)), 0)
+	if kind == kindFormat {
+		b = append(b, bytes.Repeat([]byte{anyTrue}, n)...)
+	}
+	return append(b, 0)
 }
 
 // Inserts that contest each other's places cost the square of their number with any

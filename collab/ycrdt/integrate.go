@@ -520,8 +520,9 @@ func (d *Doc) deleteChild(todo []ref, r ref) []ref {
 // applyDeletes deletes what the update says, and what was pending; what is not
 // there yet becomes pending.
 func (d *Doc) applyDeletes() {
-	// In their order a split is next to the last one, which costs the least.
-	if !slices.IsSortedFunc(d.deletes, compareDeletions) {
+	// In their order a split is next to the last one, which costs the least; and nothing
+	// is gone through more than once.
+	if !inOrder(d.deletes) {
 		d.deletes = joinDeletions(d.deletes)
 	}
 	kept := 0

@@ -287,6 +287,17 @@ func joinDeletions(set []deletion) []deletion {
 	return set[:n]
 }
 
+// inOrder tells whether deletions are sorted and none overlaps another.
+func inOrder(set []deletion) bool {
+	for i := 1; i < len(set); i++ {
+		last, del := set[i-1], set[i]
+		if last.client < del.client || last.client == del.client && last.end() > del.clock {
+			return false
+		}
+	}
+	return true
+}
+
 func compareDeletions(a, b deletion) int {
 	return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(a.clock, b.clock))
 }

@@ -162,7 +162,7 @@ func (d *Doc) intern(clientID uint64) uint32 {
 	if c, ok := d.lookup(clientID); ok {
 		return c
 	}
-	d.clients = append(d.clients, client{id: clientID})
+	d.clients = append(room(d.clients), client{id: clientID})
 	c := uint32(len(d.clients))
 	d.byID[clientID] = c
 	return c
