@@ -303,6 +303,23 @@ func (s *stage) boxIsDead() bool {
 	}
 }
 
+// awaitDeath waits until nothing runs in the box any more: at least as long as a box may
+// take to end, and longer where the run might have taken longer.
+func (s *stage) awaitDeath() bool {
+	if s.boxIsDead() {
+		return true
+	}
+	left := s.end.limits.wall(s.end.mode) - time.Since(s.start)
+	late := time.NewTimer(min(collectWithin, max(endWithin, left)))
+	defer late.Stop()
+	select {
+	case <-s.box.Exited():
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
 // untilCPU is the least time in which a program that has used so much CPU time
 // can use the rest.
 func (s *stage) untilCPU(used time.Duration) time.Duration {

@@ -289,10 +289,15 @@ func (run *Run) save(row *store.Run, attempts int) error {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// collect reads what the program has left to be kept. Nothing runs in its box any more.
+// collect reads what the program has left to be kept, when nothing runs in its box any
+// more. If that is not so in time, the verdict does not wait for it.
 func (s *supervisor) collect() {
 	limits := s.run.job.limits
 	if limits.ArtefactBytes <= 0 || s.run.runner.sealed {
+		return
+	}
+	if !s.current.awaitDeath() {
+		s.leftover = fmt.Sprintf(" What it left in %s/%s could not be read.", homeDir, artefactFolder)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
