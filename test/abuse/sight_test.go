@@ -35,7 +35,7 @@ print(sorted(os.environ))
 text = ' '.join(os.environ.values()) + open('/proc/self/environ').read()
 print('HOST_DIR' in text, 'HOST_IMAGES' in text, 'CORUN' in text, 'token' in text.lower())
 print(socket.gethostname(), os.uname().nodename, os.getcwd(), os.getuid(), os.getgid(), os.getgroups())`, want: store.StatusExited,
-			has: []string{"'HOME', 'LANG', 'PATH'", "False False False False\n", "corun corun /work 1000 1000 []\n"}, hasNot: []string{"HOSTNAME'", "SSH", "USER_", "SUDO"}},
+			has: []string{"['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PATH', 'PYTHONUNBUFFERED', 'TERM', 'USER']\n", "False False False False\n", "corun corun /work 1000 1000 []\n"}, hasNot: []string{"HOSTNAME'", "SSH", "USER_", "SUDO"}},
 		"where its files come from": {python: `
 text = open('/proc/self/mountinfo').read() + open('/proc/self/mounts').read() + open('/proc/self/mountstats').read()
 print([w for w in ('HOST_DIR', 'HOST_IMAGES', '/dev/vda', '/dev/sda', 'ext4', '/var/lib', 'corun', '/home', 'rootfs') if w in text])
