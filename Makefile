@@ -75,7 +75,7 @@ $(TEST_DIR)/sandbox.test:
 	go test -c -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./runner/sandbox
 
 # Not from the cache: what is tested is not only Go's.
-GVISOR_TESTS := TestGVisor|TestHello|TestLanguagesWork|TestTerminal|TestTerminalClosedForAMoment|TestOneProcess|TestStartFailures|TestOutputSurvivesKill|TestManyBoxes|TestMemoryLimit|TestMemoryBombs|TestNoSwap|TestAccounting|TestScratchIsBounded|TestProcessLimit|TestProcessCount|TestForkBomb|TestSpin|TestDaemon|TestQuota|TestKilledLauncher|TestForeignCallsKill
+GVISOR_TESTS := TestGVisor|TestHello|TestLanguagesWork|TestTerminal|TestTerminalClosedForAMoment|TestOneProcess|TestStartFailures|TestOutputSurvivesKill|TestManyBoxes|TestMemoryLimit|TestMemoryBombs|TestNoSwap|TestAccounting|TestScratchIsBounded|TestProcessLimit|TestProcessCount|TestForkBomb|TestSpin|TestDaemon|TestQuota|TestWarm|TestWarmFails|TestWarmDies|TestWarmUsage|TestKilledLauncher|TestForeignCallsKill
 test-gvisor: runsc $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## boxes and the abuse suite upon gVisor
 	CORUN_RUNSC=$(CURDIR)/bin/runsc CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -count=1 -run '^($(GVISOR_TESTS))$$' ./runner/sandbox
 	CORUN_ISOLATION=gvisor CORUN_RUNSC=$(CURDIR)/bin/runsc CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -count=1 ./test/abuse
