@@ -27,13 +27,15 @@ type custody struct {
 	removed  bool       // guarded by removing, and by mu when it is written
 
 	gone      chan struct{}  // closed when init, and with it all, is gone
-	outOfMem  chan struct{}  // closed when the kernel said that memory ran out
+	outOfMem  chan struct{}  // closed when memory ran out, as the kernel says or too many sockets
+	ranOut    sync.Once      // closes outOfMem
 	processes sync.WaitGroup // those who watch
 
-	mu     sync.Mutex // guards below
-	cgroup *cgroup    // nil once it is removed, and where boxes have none
-	last   Usage
-	own    *own // of gVisor's, before there was a program
+	mu      sync.Mutex // guards below
+	cgroup  *cgroup    // nil once it is removed, and where boxes have none
+	last    Usage
+	sockets *os.File // counts of its network; nil where they are not looked at
+	own     *own     // of gVisor's, before there was a program
 }
 
 // make makes a box and returns once it has said, from inside, that it is ready.
@@ -94,6 +96,9 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 	}
 	if !stop() {
 		return nil, e, ctx.Err() // the sockets may have been hung up
+	}
+	if err := c.watchesSockets(); err != nil {
+		return nil, e, err
 	}
 	if c.cgroup != nil {
 		c.processes.Add(1)
@@ -383,8 +388,7 @@ func (c *custody) watchMemory(group *cgroup) {
 		killed = err == nil && u.OOMKills > 0
 	}
 	if killed {
-		close(c.outOfMem)
-		_ = c.kill() // fails only when it is dead
+		c.runOut()
 	}
 }
 
@@ -505,6 +509,10 @@ func (c *custody) tryRemove(ctx context.Context) error {
 	c.mu.Lock()
 	group, work := c.cgroup, c.work
 	c.work = nil
+	if c.sockets != nil {
+		_ = c.sockets.Close() // which lets its network go
+		c.sockets = nil
+	}
 	c.mu.Unlock()
 	if work != nil {
 		_ = work.Close() // which frees the scratch memory

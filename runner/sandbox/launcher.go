@@ -101,8 +101,9 @@ type Launcher struct {
 	// before the first box.
 	lapped func(part string, took time.Duration)
 
-	menders sync.WaitGroup // who try again to remove what is in quarantine, and who prepare blanks
-	closing chan struct{}  // closed by Close
+	menders  sync.WaitGroup // who try again to remove what is in quarantine, and who prepare blanks
+	watchers sync.WaitGroup // who looks at sockets
+	closing  chan struct{}  // closed by Close
 	// descriptors is how many this process had before its first box, or 0 where it does
 	// other things as well.
 	descriptors int
@@ -189,6 +190,9 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 	if removed > 0 {
 		cfg.Log.Warn("boxes of a former process were left behind; they are removed", "count", removed)
 	}
+	if l.gvisor == nil {
+		l.watchers.Go(l.watchSockets)
+	}
 	return l, nil
 }
 
@@ -205,6 +209,7 @@ func (l *Launcher) Close() error {
 	}
 	l.mu.Unlock()
 	l.menders.Wait()
+	l.watchers.Wait()
 	err := l.dropBlank()
 	l.mu.Lock()
 	alive := len(l.live)

@@ -43,16 +43,18 @@ var (
 
 		"TestKernel/filters_of_sockets": {why: "gVisor takes the options that Linux refuses and does nothing.", has: []string{"26 EPERM\n", "51 EPERM\n", "high EPERM\n"}},
 
-		"TestMemory/POSIX_message_queues": {why: "gVisor keeps what is in a queue in the box's memory and bounds their number otherwise.", has: []string{""}},
-		"TestMemory/a_stack":              {why: "A stack that cannot grow is a fault of the program's.", also: []store.Status{store.StatusSignaled}},
-		"TestMemory/buffers_of_terminals": slow,
-		"TestMemory/huge_pages":           {why: "gVisor gives common pages for huge ones.", has: []string{""}},
-		"TestMemory/mapped_files":         {why: "The scratch space is full before the memory.", also: []store.Status{store.StatusSignaled}},
-		"TestMemory/mappings":             slow,
-		"TestMemory/more_than_there_is":   {why: "gVisor promises memory and limits what is used.", has: []string{""}},
-		"TestMemory/page_tables":          slow,
-		"TestMemory/semaphores":           slow,
-		"TestMemory/timers":               slow,
+		"TestMemory/POSIX_message_queues":            {why: "gVisor keeps what is in a queue in the box's memory and bounds their number otherwise.", has: []string{""}},
+		"TestMemory/a_stack":                         {why: "A stack that cannot grow is a fault of the program's.", also: []store.Status{store.StatusSignaled}},
+		"TestMemory/buffers_of_terminals":            slow,
+		"TestMemory/connections_that_nobody_accepts": slow,
+		"TestMemory/huge_pages":                      {why: "gVisor gives common pages for huge ones.", has: []string{""}},
+		"TestMemory/mapped_files":                    {why: "The scratch space is full before the memory.", also: []store.Status{store.StatusSignaled}},
+		"TestMemory/mappings":                        slow,
+		"TestMemory/much_to_take_away":               slow,
+		"TestMemory/more_than_there_is":              {why: "gVisor promises memory and limits what is used.", has: []string{""}},
+		"TestMemory/page_tables":                     slow,
+		"TestMemory/semaphores":                      slow,
+		"TestMemory/timers":                          slow,
 
 		"TestNames/the_same_names": {why: "Queues of gVisor's cannot be unlinked.", has: []string{"done\n"}},
 

@@ -2,6 +2,7 @@ package abuse
 
 import (
 	"testing"
+	"time"
 
 	"corun/runner"
 	"corun/store"
@@ -80,6 +81,26 @@ int main(void) {
 	for (unsigned long i = 0; i < size; i += 2 << 20) (void)*(volatile char *)(at + i);
 	return 0;
 }`, limits: small, want: store.StatusMemoryLimit, says: "64 MiB"},
+		// Their memory is charged to nobody until they are accepted.
+		"connections that nobody accepts": memory(`
+kept = []
+while True:
+    kept.append(socket.create_server(('127.0.0.1', 0), backlog=4096))
+    for _ in range(1000): socket.create_connection(kept[-1].getsockname()).close()`),
+		// What takes the kernel long to take away must not hold back what became of the run.
+		"much to take away": {c: `
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void) {
+	puts("begins"), fflush(stdout);
+	for (int i = 0; i < 40; i++)
+		if (fork() == 0) {
+			for (int n = 0; n < 20000; n++) mmap(0, 4096, n % 2 ? PROT_READ : PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			for (;;) pause();
+		}
+	for (;;) pause();
+}`, limits: runner.Lower{Wall: 3 * time.Second}, want: store.StatusTimeout, prints: "begins\n"},
 		"huge pages": {c: `
 #include <stdio.h>
 #include <string.h>
