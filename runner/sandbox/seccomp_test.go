@@ -251,6 +251,7 @@ func TestCallArguments(t *testing.T) {
 		{"setsockopt", [6]uint64{0, unix.SOL_SOCKET, unix.SO_REUSEADDR}, "all"}, {"setsockopt", [6]uint64{0, unix.IPPROTO_TCP, unix.SO_ATTACH_FILTER}, "all"},
 		{"setsockopt", [6]uint64{0, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}, ""}, {"setsockopt", [6]uint64{0, unix.SOL_SOCKET | high, unix.SO_ATTACH_FILTER | high}, ""},
 		{"setsockopt", [6]uint64{0, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}, ""},
+		{"setsockopt", [6]uint64{0, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY}, "all"}, {"setsockopt", [6]uint64{0, unix.IPPROTO_IPV6, 32}, ""}, // IPV6_FLOWLABEL_MGR
 		{"personality", [6]uint64{0}, "all"}, {"personality", [6]uint64{0xffffffff}, "all"},
 		{"personality", [6]uint64{0x0040000}, ""}, {"personality", [6]uint64{8}, ""},
 		{"seccomp", [6]uint64{1, 0}, "all"}, {"seccomp", [6]uint64{1, 8}, ""}, {"seccomp", [6]uint64{1, 9 | high}, ""},

@@ -41,7 +41,7 @@ var (
 		"TestFiles/odd_files":           {why: otherErr, prints: "fifo None\nsocket None\nlink None\nchar EPERM\nblock EPERM\nread EACCES\n"},
 		"TestFiles/the_image":           {why: otherErr, prints: "remove EACCES\nmode EPERM\nowner EPERM\ntimes EACCES\nrename EROFS\n"},
 
-		"TestKernel/filters_of_sockets": {why: "gVisor takes the options that Linux refuses and does nothing.", has: []string{"26 EPERM\n", "51 EPERM\n", "high EPERM\n"}},
+		"TestKernel/filters_of_sockets": {why: "gVisor takes the options that Linux refuses and does nothing.", has: []string{"26 EPERM\n", "51 EPERM\n", "high EPERM\n", "flow label EPERM\n"}},
 
 		"TestMemory/POSIX_message_queues":            {why: "gVisor keeps what is in a queue in the box's memory and bounds their number otherwise.", has: []string{""}},
 		"TestMemory/a_stack":                         {why: "A stack that cannot grow is a fault of the program's.", also: []store.Status{store.StatusSignaled}},

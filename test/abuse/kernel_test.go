@@ -61,8 +61,10 @@ program = struct.pack('HxxxxxxQ', 1, ctypes.addressof(code))
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for option in 26, 50, 51, 52:
     attempt(option, lambda: s.setsockopt(socket.SOL_SOCKET, option, program))
-attempt('high', lambda: call(54, s.fileno(), (1 << 32) + 1, (1 << 32) + 26, program, 16))`, want: store.StatusExited,
-			has: []string{"26 EPERM\n", "50 E", "51 EPERM\n", "52 E", "high EPERM\n"}},
+attempt('high', lambda: call(54, s.fileno(), (1 << 32) + 1, (1 << 32) + 26, program, 16))
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+attempt('flow label', lambda: s.setsockopt(41, 32, bytes(15) + b'\1' + struct.pack('IBBHHHI', 0, 0, 1, 1, 60, 6, 0)))`, want: store.StatusExited,
+			has: []string{"26 EPERM\n", "50 E", "51 EPERM\n", "52 E", "high EPERM\n", "flow label EPERM\n"}},
 		"a filter of its own": {c: `
 #include <linux/filter.h>
 #include <linux/seccomp.h>
