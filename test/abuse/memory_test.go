@@ -191,6 +191,20 @@ func TestFiles(t *testing.T) {
 		"descriptors":           {python: "import resource\ndef flood():\n    while True: os.open('/dev/null', os.O_RDONLY)\nattempt('flood', flood)\ntry: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))\nexcept ValueError as e: print(e)", want: store.StatusExited, prints: "flood EMFILE\nnot allowed to raise maximum limit\n"},
 		"odd names":             {python: "for n in b'new\\nline', b'\\xff\\xfe', b'n' * 255, b'-rf', b'$(reboot)': open(n, 'w')\nattempt('256', lambda: open('n' * 256, 'w'))\nprint(len(os.listdir(b'.')))", want: store.StatusExited, prints: "256 ENAMETOOLONG\n6\n"},
 		"odd files":             {python: "attempt('fifo', lambda: os.mkfifo('fifo'))\nattempt('socket', lambda: socket.socket(socket.AF_UNIX).bind('socket'))\nattempt('link', lambda: os.symlink('/proc/1/root', 'link'))\nattempt('char', lambda: os.mknod('c', stat.S_IFCHR | 0o666, os.makedev(1, 3)))\nattempt('block', lambda: os.mknod('b', stat.S_IFBLK | 0o666, os.makedev(254, 0)))\nattempt('read', lambda: os.listdir('link'))", want: store.StatusExited, prints: "fifo None\nsocket None\nlink None\nchar EPERM\nblock EPERM\nread ENOENT\n"},
+		"odd things as outputs": {python: `
+os.mkdir('out'); os.chdir('out')
+open('a', 'w').write('mine')
+os.mkfifo('fifo')
+socket.socket(socket.AF_UNIX).bind('socket')
+for name, to in {'passwd': '/etc/passwd', 'canary': 'HOST_CANARY', 'root': '/proc/1/root', 'self': '/proc/self/mem', 'tty': '/dev/tty', 'loop': 'loop', 'up': '../..'}.items(): os.symlink(to, name)
+os.link('a', 'b'); os.chmod('b', 0o4777)
+os.symlink('/', 'folder'); os.mkdir('d'); os.symlink('/etc', 'd/etc')
+open('secret', 'w').write('hidden'); os.chmod('secret', 0)
+open(b'\xff\n', 'w').write('odd')
+print('done')`, want: store.StatusExited, prints: "done\n", leaves: []string{"a mine", "b mine", "secret hidden"}},
+		"a link as the folder of outputs": {python: "os.symlink('/etc', 'out')\nprint('done')", want: store.StatusExited, prints: "done\n", leaves: []string{}},
+		"endless outputs": {python: "os.mkdir('out')\nfor i in range(2000): os.truncate(os.open('out/%d' % i, os.O_CREAT | os.O_RDWR), 32 << 20) if i % 100 == 0 else os.close(os.open('out/%d' % i, os.O_CREAT))\nprint('done')",
+			want: store.StatusExited, says: "Nothing of what it left", prints: "done\n", leaves: []string{}},
 		"the image": {python: `
 for p in '/x', '/usr/x', '/etc/passwd', '/usr/bin/python3', '/dev/x', '/bin/sh', '/var/x', '/root/x', '/sys/x', '/run/x':
     try: open(p, 'ab'); print(p, 'written')

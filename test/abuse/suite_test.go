@@ -54,6 +54,7 @@ type attack struct {
 	prints string // all of stdout, or of what the terminal showed; "" is not looked at
 	has    []string
 	hasNot []string
+	leaves []string // what is kept of /work/out, if it is looked at: each file's path and content
 
 	also []store.Status // it may end so instead, see difference
 }
@@ -495,6 +496,15 @@ func (s *suite) try(t *testing.T, a attack) {
 	printed := string(streams[store.Stdout]) + string(streams[store.PTY])
 	stderr := string(streams[store.Stderr])
 	s.judge(t, a, last, printed, stderr)
+	if a.leaves != nil && !uponGVisor { // its files cannot be collected
+		var left []string
+		for _, kept := range run.Artefacts() {
+			left = append(left, kept.Path+" "+string(kept.Data))
+		}
+		if !slices.Equal(left, a.leaves) {
+			t.Errorf("left %.2000q, want %q", left, a.leaves)
+		}
+	}
 	// Until everybody was told, and not only as the runner measures.
 	wall := max(ended.Sub(began), time.Duration(last.Usage.WallMS*float64(time.Millisecond)))
 	if limit := a.wall() + 250*time.Millisecond + 10*<-worst; wall > limit {
