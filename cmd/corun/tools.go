@@ -99,6 +99,7 @@ func printSeccomp(out io.Writer, name string) error {
 	for _, line := range d.Conditions {
 		fmt.Fprintf(out, "  %s\n", line)
 	}
+	fmt.Fprintf(out, "\nAnswered as if done: %s\n", strings.Join(d.Ignored, " "))
 	fmt.Fprintf(out, "\nRefused (%d):\n", len(d.Refused))
 	for _, call := range slices.Sorted(maps.Keys(d.Refused)) {
 		fmt.Fprintf(out, "  %s: %v\n", call, d.Refused[call])

@@ -231,6 +231,7 @@ func splitFilters(compiled []byte) (lengths [filters]int, instructions []byte, e
 // Description says what a seccomp profile does to a program's calls.
 type Description struct {
 	Allowed    []string                 // by name, sorted; conditions may refuse some of them
+	Ignored    []string                 // answered as if done, sorted
 	Refused    map[string]syscall.Errno // with what
 	Conditions []string                 // one a line: what arguments decide
 	Otherwise  syscall.Errno            // what all other calls get
@@ -259,12 +260,15 @@ func DescribeSeccomp(oci []byte) (Description, error) {
 				d.Conditions = append(d.Conditions, describeRule(name, rule))
 			case rule.Action == specs.ActAllow:
 				d.Allowed = append(d.Allowed, name)
+			case errno(rule.ErrnoRet) == 0:
+				d.Ignored = append(d.Ignored, name)
 			default:
 				d.Refused[name] = errno(rule.ErrnoRet)
 			}
 		}
 	}
 	slices.Sort(d.Allowed)
+	slices.Sort(d.Ignored)
 	return d, nil
 }
 

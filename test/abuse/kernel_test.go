@@ -48,6 +48,7 @@ func TestKernel(t *testing.T) {
 		"memfd_secret":         refused("secret: 447, 0"),
 		"fanotify":             refused("init: 300, 0, 0\nmark: 301, 0, 1, 1, -100, b'/'"),
 		"quota":                refused("quotactl: 179, 0x80000700, b'/dev/vda', 0, None\nfd: 443, 0, 0, 0, None"),
+		"writing all disks":    {python: "attempt('sync', lambda: call(162))\nbegan = time.monotonic()\nfor _ in range(10000): os.sync()\nprint(time.monotonic() - began < 2)", want: store.StatusExited, prints: "sync 0\nTrue\n"},
 		"swap":                 refused("on: 167, b'/tmp/a', 0\noff: 168, b'/tmp/a'"),
 		"keys":                 refused("add: 248, b'user', b'a', b'b', 1, -3\nrequest: 249, b'user', b'a', None, 0\njoin: 250, 1, b'a'\nread: 250, 11, -5, None, 0"),
 		"handles":              refused("open: 304, -100, bytes(128), 0\nname: 303, -100, b'/', bytes(128), bytes(4), 0"),
