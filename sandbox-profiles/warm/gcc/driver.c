@@ -4,7 +4,8 @@
  *
  * gcc and collect2 only decide what to run, and that is always the same here; it is in
  * commands.h, which setup.sh makes of what gcc says that it would run. Each process that
- * is not started is some milliseconds.
+ * is not started is some milliseconds. The linker is loaded while the compiler works, and
+ * waits (ready.c).
  *
  * A program whose files all begin with including some headers gets these precompiled, if
  * there is a set in which there are no others: it sees nothing that it does not include.
@@ -12,6 +13,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,8 +177,18 @@ static void fill(struct command *c, const char *const *from, const char *const *
 	}
 }
 
-/* start runs a command. Its streams are those of this process, but for the given ones. */
-static pid_t start(struct command *c, int in, int out)
+/* waiting is the environment with which a program waits before it begins. */
+static char **waiting(void)
+{
+	static char *with[MAX_WORDS] = {"LD_PRELOAD=" READY_LIBRARY};
+	for (int i = 0; environ[i] && i < MAX_WORDS - 2; i++)
+		with[i + 1] = environ[i];
+	return with;
+}
+
+/* start runs a command. Its streams are those of this process, but for the given ones. If
+ * there is a ready it waits until the other end of that is closed. */
+static pid_t start(struct command *c, int in, int out, int ready)
 {
 	pid_t pid = vfork();
 	if (pid < 0)
@@ -186,7 +198,9 @@ static pid_t start(struct command *c, int in, int out)
 			dup2(in, 0);
 		if (out >= 0)
 			dup2(out, 1);
-		execv(c->words[0], (char **)c->words);
+		if (ready >= 0)
+			dup2(ready, READY);
+		execve(c->words[0], (char **)c->words, ready >= 0 ? waiting() : environ);
 		_exit(127);
 	}
 	return pid;
@@ -216,8 +230,8 @@ static bool compiled(const char *source, const char *object, const char *include
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		fail("make a pipe for", source);
-	pid_t writes = start(&compiler, -1, ends[1]);
-	pid_t reads = start(&assembler, ends[0], -1);
+	pid_t writes = start(&compiler, -1, ends[1], -1);
+	pid_t reads = start(&assembler, ends[0], -1, -1);
 	close(ends[0]);
 	close(ends[1]);
 	bool written = ended(writes, &compiler), read = ended(reads, &assembler);
@@ -263,16 +277,24 @@ int main(int argc, char **argv)
 	for (int i = 0; sets[i].path && !include; i++)
 		if (fits[i])
 			include = sets[i].path;
-	bool good = true;
-	for (int i = 2; i < argc; i++) {
+	for (int i = 2; i < argc; i++)
 		objects[i - 2] = object(folder, argv[i], i - 1);
-		good &= compiled(argv[i], objects[i - 2], include);
-	}
-	if (!good)
-		return 1;
 	struct command linker = {.count = 0};
 	fill(&linker, link_, objects, argv[1], math ? "-lm" : NULL);
-	if (ended(start(&linker, -1, -1), &linker))
+	int ready[2];
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		fail("make a pipe for", linker.words[0]);
+	pid_t links = start(&linker, -1, -1, ready[0]);
+	bool good = true;
+	for (int i = 2; i < argc; i++)
+		good &= compiled(argv[i], objects[i - 2], include);
+	if (!good) {
+		kill(links, SIGKILL);
+		waitpid(links, NULL, 0);
+		return 1;
+	}
+	close(ready[1]);
+	if (ended(links, &linker))
 		return 0;
 	fputs("The program could not be linked.\n", stderr);
 	return 1;
