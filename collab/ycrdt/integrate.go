@@ -138,7 +138,7 @@ func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
 			return needs, true
 		}
 		state := d.stateOf(g.client)
-		if d.retrying && state > d.stateBeforeRetry(g.client, state) && b.clock < state {
+		if d.retrying && b.clock >= d.stateBeforeRetry(g.client, state) && b.clock < state {
 			// yjs keeps what waits as one update, in which nothing is twice: there the
 			// block is without what others that waited have brought.
 			if b.end() <= state {

@@ -100,6 +100,12 @@ func TestFoundByHistories(t *testing.T) {
 			"v1:AQEHAoQHAQTvv715AA==",
 			"v1:AQEIAAQBAXQBYQA=",
 		}, false, "AgEIAAQBAXQBYQEHAIQIAAZ48J+YgHkA"},
+		// Here it is there before what waits is looked at, and yjs does tear it.
+		"what waits, from the middle of a character that the update has": {[]string{
+			"v1:AQEHAoQHAQTvv715AA==",
+			"v1:AQEHBIQHAwF6AA==",
+			"v1:AgEIAAQBAXQBYQEHAIQIAAZ48J+YgHkA",
+		}, false, "AgEIAAQBAXQBYQEHAIQIAAl477+977+9eXoA"},
 		// The update needs nothing of what waits, in which a peer has collected the text.
 		"what waits comes after an update that has all it needs": {[]string{
 			"v1:AQEIAIEHAAMBCAEAAw==",
