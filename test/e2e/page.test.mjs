@@ -253,15 +253,39 @@ print("drawn")
     await host.page.keyboard.press('Enter')
     await host.page.waitForSelector('dialog[open] img')
     await host.picture('plot-large')
+    // Who looks at it large sees what the next run draws, in its place.
+    await guest.page.click(id('run'))
+    await host.page.waitForSelector(`${id('artefacts')}[data-run="2"]`)
+    await host.page.waitForFunction(() => {
+      const [small, large] = document.querySelectorAll('img[alt="plot one.png"]')
+      return large?.closest('dialog[open]') && large.complete && large.naturalWidth === 240 && large.src === small.src
+    })
     await host.page.keyboard.press('Escape')
     await host.page.waitForSelector('dialog', { state: 'detached' })
+    assert.ok(await host.page.evaluate(() => document.activeElement.matches('.artefact-image')), 'the focus goes back to the small image')
     const [saved] = await Promise.all([host.page.waitForEvent('download'), host.page.click('.artefact-file >> text=table.csv')])
     assert.equal(saved.suggestedFilename(), 'table.csv')
 
-    // The next run begins with nothing left.
+    // They stay, and the terminal's size with them, until a run is over that left none.
+    await host.page.evaluate(() => {
+      const pane = document.querySelector('.terminal')
+      window.heights = new Set()
+      new ResizeObserver(() => window.heights.add(pane.clientHeight)).observe(pane)
+    })
+    await host.write('print("nothing drawn", len(input()))\n')
+    await host.saved()
     await host.page.click(id('run'))
+    await host.seesNoOutput('drawn')
+    await host.page.waitForSelector(`${id('artefacts')}[data-run="2"][data-old=true]`)
+    await host.running()
+    await host.picture('plot-while-running')
+    assert.equal(await host.page.evaluate(() => window.heights.size), 1)
+    await host.page.click('.xterm')
+    await host.page.keyboard.type('x\n')
     await host.page.waitForSelector(id('artefacts'), { state: 'detached' })
     await host.verdict('exited')
+    await host.seesOutput('nothing drawn 1')
+    assert.equal(await guest.page.locator(id('artefacts')).count(), 0)
     assert.deepEqual([...host.faults, ...guest.faults, ...viewer.faults], [])
   } finally {
     await Promise.all([close(), viewer.close()])
@@ -275,13 +299,21 @@ test('a program that does not compile says why, and one that does says how long 
     await Promise.all([host.verdict('compile_failed'), guest.verdict('compile_failed')])
     await guest.seesOutput('main.c:2:')
     await host.picture('compile-failed')
+    assert.match(await guest.page.textContent(id('verdict')), /Did not compile/)
     await host.write('#include <stdio.h>\nint main(void) { puts("compiled"); }\n')
     await host.saved()
+    await guest.page.evaluate((line) => {
+      window.words = []
+      new MutationObserver(() => window.words.push(document.querySelector(line).textContent)).observe(document.querySelector(line), { subtree: true, childList: true, characterData: true })
+    }, id('verdict'))
     await host.page.click(id('run'))
     await host.verdict('exited')
     await guest.seesOutput('compiled')
+    assert.ok((await guest.page.evaluate(() => window.words)).some((words) => words.startsWith('Compiling…')))
     await guest.page.waitForSelector(`${id('compile')} >> text=compiled in`)
     await host.picture('compiled')
+    await guest.page.click(id('run'))
+    await host.page.waitForSelector(`${id('compile')} >> text=compiled before`)
     assert.deepEqual([...host.faults, ...guest.faults], [])
   } finally {
     await close()

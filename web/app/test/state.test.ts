@@ -66,6 +66,32 @@ test('a run goes through its states, and an older one never comes back', () => {
   assert.ok(!isActive(s.run))
 })
 
+test('what a run left stays in sight until the next one is over', () => {
+  const ended = (number: number, ...paths: string[]): ServerMessage => ({
+    type: 'run.exited', run: run(number, { state: 'finished', status: 'exited', exit_code: 0, artefacts: paths.map((path) => ({ path, size: 1 })) }),
+  })
+  const shown = (s: LiveState): [number, string[]] | null => s.left && [s.left.number, (s.left.artefacts ?? []).map((f) => f.path)]
+  let s = after(hello(person('a')), { type: 'run.started', run: run(1) })
+  assert.equal(shown(s), null)
+  s = reduce(s, ended(1, 'plot.png'))
+  assert.deepEqual(shown(s), [1, ['plot.png']])
+  s = reduce(s, { type: 'run.queued', run: run(2, { state: 'queued' }), position: 0 })
+  s = reduce(s, { type: 'run.stage', run: run(2), stage: 'compile' })
+  s = reduce(s, { type: 'run.started', run: run(2) })
+  assert.deepEqual(shown(s), [1, ['plot.png']])
+  // Old news of an older run, and a hello in the middle, change nothing.
+  s = reduce(s, ended(1, 'other.png'))
+  s = reduce(s, { ...hello(person('a')), run: run(2) } as ServerMessage)
+  assert.deepEqual(shown(s), [1, ['plot.png']])
+  s = reduce(s, ended(2, 'plot.png', 'table.csv'))
+  assert.deepEqual(shown(s), [2, ['plot.png', 'table.csv']])
+  s = reduce(s, ended(3))
+  assert.equal(shown(s), null)
+  // Who comes later is told with the last run.
+  s = after({ ...hello(person('b')), run: run(4, { state: 'finished', artefacts: [{ path: 'late.svg', size: 9 }] }) } as ServerMessage)
+  assert.deepEqual(shown(s), [4, ['late.svg']])
+})
+
 test('rights follow role and room', () => {
   const guest = after(hello(person('a')))
   assert.ok(mayEdit(guest) && mayRun(guest))

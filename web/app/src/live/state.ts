@@ -11,12 +11,14 @@ export interface LiveState {
   room: RoomInfo | null
   languages: readonly Language[]
   run: Run | null
+  /** The last run that is over and left files; they stay in sight until the next is over. */
+  left: Run | null
   /** Place in the queue while the run waits; 0 is next. */
   position: number | null
 }
 
 export const initialState: LiveState = {
-  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, position: null,
+  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, left: null, position: null,
 }
 
 function withParticipant(all: readonly Participant[], one: Participant): Participant[] {
@@ -27,6 +29,12 @@ function withParticipant(all: readonly Participant[], one: Participant): Partici
 /** A message about an older run never replaces a newer one. */
 function newerRun(state: LiveState, run: Run): Run {
   return state.run !== null && state.run.number > run.number ? state.run : run
+}
+
+/** The run whose files are shown, when run is the present one. */
+function leftBy(run: Run | null, before: Run | null): Run | null {
+  if (run !== null && run.state !== 'finished') return before
+  return run?.artefacts?.length ? run : null
 }
 
 export function reduce(state: LiveState, msg: ServerMessage): LiveState {
@@ -41,6 +49,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         room: msg.room,
         languages: msg.languages ?? [],
         run: msg.run,
+        left: leftBy(msg.run, state.left),
         position: null,
       }
     }
@@ -66,8 +75,11 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
     case 'run.queued':
       return { ...state, run: newerRun(state, msg.run), position: msg.position }
     case 'run.started':
-    case 'run.exited':
       return { ...state, run: newerRun(state, msg.run), position: null }
+    case 'run.exited': {
+      const run = newerRun(state, msg.run)
+      return { ...state, run, left: leftBy(run, state.left), position: null }
+    }
     case 'run.stage':
       return { ...state, run: newerRun(state, { ...msg.run, stage: msg.stage }) }
     case 'room.updated':

@@ -5,68 +5,50 @@ import type { RoomSession } from './session.ts'
 
 const IMAGE = /\.(png|jpe?g|gif|webp|svg)$/i
 
-/** The files that the last run left: images to look at, others to keep. */
+/**
+ * The files that the last run left: images to look at, others to keep. They stay while
+ * the next run goes on, so that the terminal has one size from its start to its end and
+ * a plot that is drawn again changes in its place.
+ */
 export function Artefacts({ session }: { session: RoomSession }) {
-  const { run } = session.state.value
-  const [large, setLarge] = useState<Shown | null>(null)
-  if (run === null || run.state !== 'finished' || !run.artefacts?.length) return null
+  const { left } = session.state.value
+  if (left === null) return null
   return (
-    <section class="artefacts" aria-label={t.artefacts} data-testid="artefacts">
-      <ul>
-        {run.artefacts.map((a) => <Item key={`${run.number} ${a.path}`} session={session} run={run} file={a} onLarge={setLarge} />)}
-      </ul>
-      {large !== null && <Large shown={large} onClose={() => setLarge(null)} />}
+    <section class="artefacts" aria-label={t.artefacts} data-testid="artefacts" data-run={left.number} data-old={session.active.value}>
+      <ul>{left.artefacts?.map((file) => <Item key={file.path} session={session} run={left} file={file} />)}</ul>
     </section>
   )
-}
-
-interface Shown {
-  path: string
-  url: string
 }
 
 interface ItemProps {
   session: RoomSession
   run: Run
   file: Artefact
-  onLarge(shown: Shown): void
 }
 
-function Item({ session, run, file, onLarge }: ItemProps) {
-  const image = IMAGE.test(file.path)
-  const [url, setURL] = useState('')
+function Item({ session, run, file }: ItemProps) {
   const [failed, setFailed] = useState(false)
-  // The token goes in a header, so the bytes are fetched and shown from here.
-  useEffect(() => {
-    if (!image) return
-    const gone = new AbortController()
-    let made = ''
-    session.artefact(run.number, file.path, gone.signal).then((blob) => {
-      made = URL.createObjectURL(blob)
-      setURL(made)
-    }).catch(() => { if (!gone.signal.aborted) setFailed(true) })
-    return () => {
-      gone.abort()
-      if (made !== '') URL.revokeObjectURL(made)
-    }
-  }, [image, run.number, file.path])
+  const [large, setLarge] = useState(false)
+  const image = IMAGE.test(file.path)
+  const url = useImage(session, run.number, image ? file.path : null, setFailed)
+  if (image && !failed) {
+    return (
+      <li>
+        <button type="button" class="artefact-image" disabled={url === ''} title={t.showLarge(file.path)} onClick={() => setLarge(true)}>
+          {url !== '' && <img src={url} alt={file.path} onError={() => setFailed(true)} />}
+        </button>
+        {large && <Large path={file.path} url={url} onClose={() => setLarge(false)} />}
+      </li>
+    )
+  }
   const save = (): void => {
     session.artefact(run.number, file.path).then((blob) => {
       const link = document.createElement('a')
       link.href = URL.createObjectURL(blob)
-      link.download = file.path.split('/').pop() ?? file.path
+      link.download = baseName(file.path)
       link.click()
       URL.revokeObjectURL(link.href)
     }).catch(() => setFailed(true))
-  }
-  if (image && !failed) {
-    return (
-      <li>
-        <button type="button" class="artefact-image" disabled={url === ''} title={t.showLarge(file.path)} onClick={() => onLarge({ path: file.path, url })}>
-          {url !== '' && <img src={url} alt={file.path} onError={() => setFailed(true)} />}
-        </button>
-      </li>
-    )
   }
   return (
     <li>
@@ -78,15 +60,37 @@ function Item({ session, run, file, onLarge }: ItemProps) {
   )
 }
 
-function Large({ shown, onClose }: { shown: Shown; onClose(): void }) {
+/**
+ * A URL for an image of a run, '' until it is there. That of the run before holds until
+ * then. The token goes in a header, so the bytes are fetched and shown from here.
+ */
+function useImage(session: RoomSession, run: number, path: string | null, setFailed: (failed: boolean) => void): string {
+  const [url, setURL] = useState('')
+  useEffect(() => {
+    if (path === null) return
+    const gone = new AbortController()
+    session.artefact(run, path, gone.signal).then((blob) => {
+      if (gone.signal.aborted) return
+      setURL(URL.createObjectURL(blob))
+      setFailed(false)
+    }).catch(() => { if (!gone.signal.aborted) setFailed(true) })
+    return () => gone.abort()
+  }, [run, path])
+  useEffect(() => () => { if (url !== '') URL.revokeObjectURL(url) }, [url])
+  return url
+}
+
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
+
+function Large({ path, url, onClose }: { path: string; url: string; onClose(): void }) {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
   return (
-    <dialog class="artefact-large" ref={dialog} aria-label={shown.path} onClose={onClose} onClick={() => dialog.current?.close()}>
-      <img src={shown.url} alt={shown.path} />
+    <dialog class="artefact-large" ref={dialog} aria-label={path} onClose={onClose} onClick={() => dialog.current?.close()}>
+      <img src={url} alt={path} />
       <p>
-        <span class="artefact-name">{shown.path}</span>
-        <a class="secondary" href={shown.url} download={shown.path.split('/').pop()} onClick={(e) => e.stopPropagation()}>{t.save}</a>
+        <span class="artefact-name">{path}</span>
+        <a class="secondary" href={url} download={baseName(path)} onClick={(e) => e.stopPropagation()}>{t.save}</a>
         <button type="button" class="secondary">{t.close}</button>
       </p>
     </dialog>
