@@ -5,7 +5,9 @@ import type { Extension } from '@codemirror/state'
 const grammars: [RegExp, () => Promise<Extension>][] = [
   [/\.pyi?$/i, async () => (await import('@codemirror/lang-python')).python()],
   [/\.(m|c)?jsx?$/i, async () => (await import('@codemirror/lang-javascript')).javascript({ jsx: true })],
-  [/\.(m|c)?tsx?$/i, async () => (await import('@codemirror/lang-javascript')).javascript({ jsx: true, typescript: true })],
+  // Not one for both: in .ts a type in angle brackets is a cast, in .tsx an element.
+  [/\.tsx$/i, async () => (await import('@codemirror/lang-javascript')).javascript({ jsx: true, typescript: true })],
+  [/\.(m|c)?ts$/i, async () => (await import('@codemirror/lang-javascript')).javascript({ typescript: true })],
   [/\.php$/i, async () => (await import('@codemirror/lang-php')).php()],
   [/\.(ba)?sh$/i, async () => stream((await import('@codemirror/legacy-modes/mode/shell')).shell)],
   [/\.[ch]$/i, async () => stream((await import('@codemirror/legacy-modes/mode/clike')).c)],

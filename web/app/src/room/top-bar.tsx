@@ -55,13 +55,14 @@ function Title({ session }: { session: RoomSession }) {
 function LanguageSelect({ session }: { session: RoomSession }) {
   const { languages } = session.state.value
   const language = session.doc.meta.value.language || session.state.value.room?.language || ''
-  const known = languages.some((l) => l.name === language)
+  const now = languages.find((l) => l.name === language)
   return (
     <select
       aria-label={t.language} class="language-select" data-testid="language" value={language}
+      title={[now?.version, now?.problem].filter(Boolean).join('; ') || t.language}
       disabled={!session.mayEdit.value} onChange={(e) => session.setLanguage(e.currentTarget.value)}
     >
-      {!known && <option value={language}>{languageName(language)}</option>}
+      {now === undefined && <option value={language}>{languageName(language)}</option>}
       {languages.map((l) => <option key={l.name} value={l.name}>{languageName(l.name)}</option>)}
     </select>
   )

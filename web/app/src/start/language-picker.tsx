@@ -21,18 +21,20 @@ export interface LanguagePickerProps {
 
 /** A row of radio buttons: one glance, one key. */
 export function LanguagePicker({ languages, value, onChange }: LanguagePickerProps) {
+  const problem = languages.find((l) => l.name === value)?.problem
   return (
     <fieldset class="languages">
       <legend>{t.language}</legend>
       <div class="language-row">
         {languages.map(({ name, version, problem }) => (
-          <label class="language" key={name} data-chosen={name === value} title={problem ?? ''}>
+          <label class="language" key={name} data-chosen={name === value} data-problem={problem !== undefined} title={problem ?? ''}>
             <input type="radio" name="language" value={name} checked={name === value} onChange={() => onChange(name)} />
             <b>{languageName(name)}</b>
             <small>{shortVersion(version)}</small>
           </label>
         ))}
       </div>
+      {problem && <p class="language-problem" data-testid="language-problem">{problem}</p>}
     </fieldset>
   )
 }
