@@ -252,6 +252,8 @@ print("drawn")
     await host.page.focus('.artefact-image')
     await host.page.keyboard.press('Enter')
     await host.page.waitForSelector('dialog[open] img')
+    assert.equal(await host.page.evaluate(() => document.activeElement.textContent), 'Close')
+    assert.ok(await host.page.$eval('dialog[open] img', (image) => image.clientWidth >= 480), 'a small plot is shown larger than it is')
     await host.picture('plot-large')
     // Who looks at it large sees what the next run draws, in its place.
     await guest.page.click(id('run'))

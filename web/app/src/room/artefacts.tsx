@@ -13,9 +13,12 @@ const IMAGE = /\.(png|jpe?g|gif|webp|svg)$/i
 export function Artefacts({ session }: { session: RoomSession }) {
   const { left } = session.state.value
   if (left === null) return null
+  const isImage = (file: Artefact): boolean => IMAGE.test(file.path)
+  const files = left.artefacts ?? []
+  const sorted = [...files.filter(isImage), ...files.filter((f) => !isImage(f))]
   return (
     <section class="artefacts" aria-label={t.artefacts} data-testid="artefacts" data-run={left.number} data-old={session.active.value}>
-      <ul>{left.artefacts?.map((file) => <Item key={file.path} session={session} run={left} file={file} />)}</ul>
+      <ul>{sorted.map((file) => <Item key={file.path} session={session} run={left} file={file} />)}</ul>
     </section>
   )
 }
@@ -91,7 +94,7 @@ function Large({ path, url, onClose }: { path: string; url: string; onClose(): v
       <p>
         <span class="artefact-name">{path}</span>
         <a class="secondary" href={url} download={baseName(path)} onClick={(e) => e.stopPropagation()}>{t.save}</a>
-        <button type="button" class="secondary">{t.close}</button>
+        <button type="button" class="secondary" autofocus>{t.close}</button>
       </p>
     </dialog>
   )
