@@ -334,7 +334,39 @@ func (dec *decoder) json(b *block) {
 	if dec.rest.err == nil && !json.Valid(text) {
 		dec.rest.fail("a value is not valid JSON")
 	}
+	if nestsTooDeep(text) { // version 2 could not be read again
+		dec.rest.fail("a value nests deeper than %d levels", maxAnyDepth)
+	}
 	b.body = dec.here(len(text))
+}
+
+// nestsTooDeep says of JSON what walkAny does of the any encoding.
+func nestsTooDeep(text []byte) bool {
+	if len(text) <= maxAnyDepth {
+		return false
+	}
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString || c <= ' ' || c == ',' || c == ':':
+			continue
+		case c == ']' || c == '}':
+			depth--
+			continue
+		}
+		if depth > maxAnyDepth {
+			return true
+		}
+		if !inString && (c == '[' || c == '{') {
+			depth++
+		}
+	}
+	return false
 }
 
 // any reads n values in the any encoding.

@@ -226,6 +226,42 @@ func TestHostileCost(t *testing.T) {
 	}
 }
 
+// What one version of the encoding can hold is what the other can.
+func TestDeepValues(t *testing.T) {
+	for _, c := range []struct {
+		depth  int
+		within string
+		fits   bool
+	}{{maxAnyDepth + 1, "", true}, {maxAnyDepth, `"]\\\"[["`, true}, {maxAnyDepth + 1, "1", false}, {maxAnyDepth + 2, "", false}, {9000, "", false}} {
+		for _, brackets := range []string{"[]", "{}"} {
+			open := brackets[:1]
+			if open == "{" {
+				if c.within == "" {
+					continue
+				}
+				open = `{"[":`
+			}
+			var e encoder
+			body := strings.Repeat(open, c.depth) + c.within + strings.Repeat(brackets[1:], c.depth)
+			e.add(1, 0, &view{info: kindEmbed, parentIs: parentRoot, name: []byte("t"), length: 1, body: []byte(body)})
+			e.endStructs()
+			e.deleteSet(nil)
+			doc := New(Options{})
+			err := doc.ApplyUpdate(e.finish())
+			if (err == nil) != c.fits {
+				t.Errorf("%d levels around %q: %v", c.depth, c.within, err)
+			}
+			state, err := doc.EncodeStateAsUpdateV2(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := New(Options{}).ApplyUpdateV2(state); err != nil {
+				t.Errorf("%d levels around %q, in version 2: %v", c.depth, c.within, err)
+			}
+		}
+	}
+}
+
 // repeatedKey is an update of n structs that all have one long key, given once.
 func repeatedKey(kind uint8, n int) []byte {
 	key := bytes.Repeat([]byte("k"), n)
