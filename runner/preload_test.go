@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"corun/runner/lang"
 	"corun/store"
 )
 
@@ -43,6 +44,7 @@ func TestPreloaded(t *testing.T) {
 			if p.Warm == nil || r.image.Usr != "" {
 				t.Skip("this image has no runtime that waits")
 			}
+			r.keepOne(p)
 			for _, c := range preloaded[language] {
 				t.Run(c.name, func(t *testing.T) {
 					for _, mode := range []string{ModePipes, ModeTerminal} {
@@ -57,6 +59,17 @@ func TestPreloaded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// keepOne has one runtime of a language wait for each mode, also of those that wait only
+// where there is demand.
+func (r *Runner) keepOne(p *lang.Profile) {
+	r.pools.mu.Lock()
+	defer r.pools.mu.Unlock()
+	for _, mode := range []string{ModePipes, ModeTerminal} {
+		r.pools.kinds[r.warmKind(p, mode)].least = 1
+	}
+	r.pools.resize()
 }
 
 func comparePreloaded(t *testing.T, r *Runner, language, mode string, c same) {
