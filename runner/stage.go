@@ -268,10 +268,13 @@ func (s *stage) attend(row store.Run) {
 				cpu.Reset(s.untilCPU(used))
 			}
 		case <-wall.C:
-			if !spun && float64(s.measure().CPU) >= nearlyCPU*float64(limits.CPUTime) {
+			switch used := s.measure().CPU; {
+			case used >= limits.CPUTime:
+				s.kill(causeCPU)
+			case !spun && float64(used) >= nearlyCPU*float64(limits.CPUTime):
 				spun = true
 				wall.Reset(spinGrace)
-			} else {
+			default:
 				s.kill(causeWall)
 			}
 		case <-idle.C:
