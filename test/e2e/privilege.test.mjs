@@ -27,10 +27,10 @@ async function boxesHaveUids(server) {
       continue
     }
     if (p.uid === 0) return false
-    uids.set(p.uid, (uids.get(p.uid) ?? 0) + 1)
+    uids.set(p.uid, (uids.get(p.uid) ?? new Set()).add(p.space))
   }
   // Upon gVisor a box has runsc's processes besides.
-  if (process.env.CORUN_ISOLATION !== 'gvisor') for (const [uid, n] of uids) assert.equal(n, 1, `uid ${uid} is used ${n} times`)
+  if (process.env.CORUN_ISOLATION !== 'gvisor') for (const [uid, boxes] of uids) assert.equal(boxes.size, 1, `uid ${uid} is used in ${boxes.size} boxes`)
   return uids.size > 1
 }
 

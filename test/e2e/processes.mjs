@@ -1,7 +1,7 @@
 // The processes of a server, as the kernel tells of them: they come and go
 // meanwhile, and a number may by now be another's.
 import assert from 'node:assert/strict'
-import { readFile, readdir } from 'node:fs/promises'
+import { readFile, readdir, readlink } from 'node:fs/promises'
 
 /** What /proc/PID/status says, by name; throws for one that has ended. */
 export async function status(pid) {
@@ -26,7 +26,12 @@ export async function family(pid) {
       if (state === 'Z') return
       const s = await status(entry)
       const cmdline = await readFile(`/proc/${entry}/cmdline`, 'utf8')
-      const one = { pid: Number(entry), name: s.Name, uid: Number(s.Uid.split('\t')[0]), caps: BigInt('0x' + s.CapEff), confined: s.Seccomp === '2', cmdline, born }
+      // Where a process is pid 1, or below one that is: one for each box.
+      const space = await readlink(`/proc/${entry}/ns/pid`).catch((err) => {
+        if (err.code === 'EACCES') return '' // one that may do more than this process
+        throw err
+      })
+      const one = { pid: Number(entry), space, name: s.Name, uid: Number(s.Uid.split('\t')[0]), caps: BigInt('0x' + s.CapEff), confined: s.Seccomp === '2', cmdline, born }
       if (one.pid === pid) first = one
       if (!children.has(parent)) children.set(parent, [])
       children.get(parent).push(one)
