@@ -79,7 +79,8 @@ GVISOR_TESTS := TestGVisor|TestHello|TestLanguagesWork|TestTerminal|TestTerminal
 test-gvisor: runsc $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## boxes and the abuse suite upon gVisor
 	CORUN_RUNSC=$(CURDIR)/bin/runsc CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -count=1 -run '^($(GVISOR_TESTS))$$' ./runner/sandbox
 	CORUN_ISOLATION=gvisor CORUN_RUNSC=$(CURDIR)/bin/runsc CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -count=1 ./test/abuse
-	cd test && CORUN_ISOLATION=gvisor CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test e2e/live.test.mjs e2e/privilege.test.mjs
+	cd test && for t in live privilege; do \
+		CORUN_ISOLATION=gvisor CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test e2e/$$t.test.mjs || exit 1; done
 
 # The same histories every time, so that a failure is the change's; fuzz-yjs makes
 # new ones.
