@@ -64,7 +64,7 @@ func (r *Runner) keepReady() {
 		if p.Warm != nil {
 			terminal, pipes := r.least.terminal, r.least.pipes
 			if p.Warm.Heavy {
-				terminal, pipes = min(1, terminal), 0
+				terminal = min(1, terminal)
 			}
 			r.pools.keep(r.warmKind(p, ModeTerminal), terminal)
 			r.pools.keep(r.warmKind(p, ModePipes), pipes)

@@ -97,7 +97,7 @@ type Warm struct {
 	// it a program begins in it only if its first file is Entry.
 	AnyEntry bool `toml:"any_entry"`
 	// Heavy tells that the start takes a processor for seconds: as long as nobody asks for
-	// the language one waits for people, and none for programs that ask for runs.
+	// the language no more than one waits for each mode.
 	Heavy bool `toml:"heavy"`
 }
 
