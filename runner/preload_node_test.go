@@ -30,7 +30,7 @@ console.log(require('fs').readdirSync('.'));
 `, files: []File{{"helper.js", "exports.name = __filename; exports.parent = module.parent; exports.main = require.main.filename;"}, {"package/index.js", "exports.x = require('../helper').name;"}, {"data.json", `{"a": [1]}`}}},
 	{name: "node_modules", prints: "found", text: "console.log(require('thing'), require.resolve('thing'));\nimport('thing').then((m) => console.log(m));\n", files: []File{{"node_modules/thing/package.json", `{"main": "lib/a.js"}`}, {"node_modules/thing/lib/a.js", "module.exports = 'found ' + __filename;"}}},
 	{name: "a module that requires its main", prints: "early", text: "exports.early = 1;\nrequire('./other');\nexports.late = 2;\n", files: []File{{"other.js", "console.log(require('./main'), require('./main.js') === require.main.exports);"}}},
-	{name: "ES module", entry: "main.mjs", prints: "file:///work/main.mjs", args: []string{"a"}, files: []File{{"main.mjs", `
+	{name: "ES module", entry: "start.mjs", prints: "file:///work/start.mjs", args: []string{"a"}, files: []File{{"start.mjs", `
 import fs, { readFileSync } from 'node:fs';
 import { x } from './other.mjs';
 import common from './common.cjs';
@@ -46,7 +46,7 @@ throw new Error('at the end');
 	{name: "ES module that waits for nothing", entry: "main.mjs", files: []File{{"main.mjs", "await new Promise(() => {});\n"}}},
 	{name: "ES module that is wrong", entry: "main.mjs", prints: "SyntaxError", files: []File{{"main.mjs", "import { none } from './other.mjs';\n"}, {"other.mjs", "export const x = 1;"}}},
 	{name: "ES module without its file", entry: "main.mjs", prints: "ERR_MODULE_NOT_FOUND", files: []File{{"main.mjs", "import './none.mjs';\n"}}},
-	{name: "a package of ES modules", prints: "file:///work/main.js", text: "import { x } from './x.js';\nconsole.log(import.meta.url, x, typeof require);\n", files: []File{{"package.json", `{"type": "module"}`}, {"x.js", "export const x = 1;"}}},
+	{name: "a package of ES modules", prints: "/main.js", text: "import { x } from './x.js';\nconsole.log(import.meta.url, x, typeof require);\n", files: []File{{"package.json", `{"type": "module"}`}, {"x.js", "export const x = 1;"}}},
 	{name: "a package", prints: "pkg", text: "console.log(require('#in'), require('pkg'), module.paths);\n", files: []File{{"package.json", `{"name": "pkg", "imports": {"#in": "./in.js"}, "exports": "./out.js"}`}, {"in.js", "module.exports = 'in';"}, {"out.js", "module.exports = 'pkg';"}}},
 	{name: "import in a script", prints: "Cannot use import statement", text: "import fs from 'fs';\nconsole.log(1);\n"},
 	{name: "dynamic import", prints: "Module", text: "import('./a.mjs').then((m) => { console.log(m); return import('./none.mjs'); }).catch((e) => console.log(e.code, e.message));\n", files: []File{{"a.mjs", "export default import.meta.url;\n"}}},

@@ -98,7 +98,7 @@ func TestExecuteRefuses(t *testing.T) {
 		{"a module that is not UTF-8", files(`[{"content":""},{"name":"m.py","content":"ff","encoding":"hex"}]`), 400, "files[1].content", `"m.py"`},
 		{"a body that is not UTF-8", "{\"language\":\"python\",\"version\":\"*\",\"files\":[{\"content\":\"\xff\"}]}", 400, "", "UTF-8"},
 		{"a way out", files(`[{"name":"../main.py","content":""}]`), 400, "files", "relative"},
-		{"an absolute path", files(`[{"name":"/work/main.py","content":""}]`), 400, "files", "relative"},
+		{"an absolute path", files(`[{"name":"/etc/main.py","content":""}]`), 400, "files", "relative"},
 		{"a control character", files(`[{"name":"a\nb.py","content":""}]`), 400, "files", "control"},
 		{"a long name", files(`[{"name":"` + strings.Repeat("x", 256) + `","content":""}]`), 400, "files", "255"},
 		{"a name twice", files(`[{"name":"a.py","content":""},{"name":"a.py","content":""}]`), 400, "files", `"a.py"`},
