@@ -24,7 +24,7 @@ type Event struct {
 // AppendEvents stores events in their order. Those of rooms that were deleted
 // meanwhile are left out.
 func (s *Store) AppendEvents(ctx context.Context, events []Event) error {
-	return s.tx(ctx, func(tx *sqlx.Tx) error {
+	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
 		for _, e := range events {
 			_, err := tx.ExecContext(ctx, `INSERT INTO events (room_id, at, kind, data) VALUES (?, ?, ?, ?)`, e.RoomID, micros(e.At), e.Kind, string(e.Data))
 			var refusal sqlite3.Error

@@ -125,7 +125,7 @@ type Artefact struct {
 // AddArtefacts stores the files that a run left, all or none. A run whose room was deleted
 // meanwhile is ErrNotFound.
 func (s *Store) AddArtefacts(ctx context.Context, room string, number int, files []Artefact) error {
-	return s.tx(ctx, func(tx *sqlx.Tx) error {
+	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
 		var found bool
 		if err := tx.GetContext(ctx, &found, `SELECT EXISTS (SELECT 1 FROM runs WHERE room_id = ? AND number = ?)`, room, number); err != nil {
 			return fmt.Errorf("find run: %w", err)
@@ -164,7 +164,7 @@ func (s *Store) CreateRun(ctx context.Context, run *Run) error {
 	if run.Args == nil {
 		run.Args = []string{} // an array for callers, never null
 	}
-	return s.tx(ctx, func(tx *sqlx.Tx) error {
+	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
 		var last int
 		if err := tx.GetContext(ctx, &last, `SELECT COALESCE(MAX(number), 0) FROM runs WHERE room_id = ?`, run.Room); err != nil {
 			return fmt.Errorf("number run: %w", err)
@@ -302,7 +302,7 @@ type Chunk struct {
 // AppendOutput adds chunks to a run's transcript; seq is the number of chunks
 // stored before.
 func (s *Store) AppendOutput(ctx context.Context, room string, number, seq int, chunks []Chunk) error {
-	return s.tx(ctx, func(tx *sqlx.Tx) error {
+	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
 		for i, c := range chunks {
 			_, err := tx.ExecContext(ctx, `INSERT INTO run_output (room_id, number, seq, stream, data) VALUES (?, ?, ?, ?, ?)`,
 				room, number, seq+i, c.Stream, c.Data)

@@ -9,6 +9,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,6 +56,7 @@ type Options struct {
 type Store struct {
 	write   *sqlx.DB // one connection
 	read    *sqlx.DB
+	flushes bool // each commit, but for lightTx
 	now     func() time.Time
 	updates *Updates
 	encode  *zstd.Encoder
@@ -79,6 +82,7 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 	synchronous := "FULL"
 	switch opts.Durability {
 	case "", DurableFsync:
+		s.flushes = true
 	case DurableProcess:
 		synchronous = "NORMAL"
 	default:
@@ -174,7 +178,37 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // tx runs fn in one transaction on the writing connection.
 func (s *Store) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
-	tx, err := s.write.BeginTxx(ctx, nil)
+	return inTx(ctx, s.write.BeginTxx, fn)
+}
+
+// lightTx is tx for what people do not see as saved: runs that begin, their output, events.
+// It survives the death of the process; that of the machine it survives from the next
+// commit on that is flushed (https://sqlite.org/pragma.html#pragma_synchronous: what was
+// committed before is in the same log). A flush takes milliseconds, for which whoever
+// pressed Run, and the next keystroke, would wait.
+func (s *Store) lightTx(ctx context.Context, fn func(*sqlx.Tx) error) (err error) {
+	if !s.flushes {
+		return s.tx(ctx, fn)
+	}
+	conn, err := s.write.Connx(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for the writing connection: %w", err)
+	}
+	defer func() { _ = conn.Close() }() // gives it back
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous=NORMAL"); err != nil {
+		return fmt.Errorf("begin without flushing: %w", err)
+	}
+	defer func() {
+		if _, failed := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous=FULL"); failed != nil {
+			// Another connection, which flushes, takes its place.
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}()
+	return inTx(ctx, conn.BeginTxx, fn)
+}
+
+func inTx(ctx context.Context, begin func(context.Context, *sql.TxOptions) (*sqlx.Tx, error), fn func(*sqlx.Tx) error) error {
+	tx, err := begin(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}

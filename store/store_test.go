@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"go.uber.org/goleak"
 )
 
@@ -316,5 +317,47 @@ func TestEvents(t *testing.T) {
 	}
 	if rest, err := s.Events(ctx, "r", all[0].ID, 10); len(rest) != 1 || err != nil {
 		t.Errorf("rest: %+v, %v", rest, err)
+	}
+}
+
+// What is stored without a flush leaves the connection as it was for what must be flushed,
+// whether it was stored or refused.
+func TestLightTx(t *testing.T) {
+	s := fresh(t)
+	level := func(db interface {
+		GetContext(context.Context, any, string, ...any) error
+	}) (n int) {
+		t.Helper()
+		if err := db.GetContext(t.Context(), &n, "PRAGMA synchronous"); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const normal, full = 1, 2
+	canceled, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	refusal := errors.New("refused")
+	for _, c := range []struct {
+		name string
+		ctx  context.Context
+		do   func() error
+		want error
+	}{
+		{"stored", t.Context(), func() error { return nil }, nil},
+		{"refused", t.Context(), func() error { return refusal }, refusal},
+		{"given up", canceled, func() error { cancel(); return canceled.Err() }, context.Canceled},
+	} {
+		err := s.lightTx(c.ctx, func(tx *sqlx.Tx) error {
+			if got := level(tx); got != normal {
+				t.Errorf("%s: synchronous is %d meanwhile, want %d", c.name, got, normal)
+			}
+			return c.do()
+		})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		if got := level(s.write); got != full {
+			t.Errorf("%s: synchronous is %d afterwards, want %d", c.name, got, full)
+		}
 	}
 }

@@ -1,8 +1,8 @@
 # Starts Python ahead of its program. The command is that of a program without arguments
 # (python3 main.py), with this folder first in PYTHONPATH: Python imports a module of this
-# name while it starts, before it looks at the file that it is to run. Here it waits until
-# there is one; then all that tells of this is taken back and Python goes on by itself, so
-# that the program is run as any other.
+# name while it starts, before it looks at the file that it is to run. Here all that tells
+# of this is taken back, and then it waits until there is a program; Python goes on by
+# itself then, so that the program is run as any other.
 def _wait():
     import os
     import sys
@@ -14,6 +14,18 @@ def _wait():
         exec("if 0:\n" + "".join("  " + line for line in file), {})
     exec("f'{1:.1f}' + str([x for x in (1, 2)])", {})
 
+    os.environ.pop("PYTHONPATH", None)
+    sys.path[:] = [p for p in sys.path if p != folder]
+    sys.path_importer_cache.pop(folder, None)
+    del sys.modules[__name__]
+    # The module that Python would have found, if there is one; if not, this says so as the
+    # import would have, when the program comes.
+    missing = None
+    try:
+        import sitecustomize
+    except ImportError as error:
+        missing = error
+
     os.write(socket, b"r")
     message = b""
     while part := os.read(socket, 1 << 16):
@@ -24,16 +36,9 @@ def _wait():
     arguments = [os.fsdecode(a) for a in message.split(b"\0")[1:-1]]
     sys.argv.extend(arguments)
     sys.orig_argv.extend(arguments)
-
-    os.environ.pop("PYTHONPATH", None)
-    sys.path[:] = [p for p in sys.path if p != folder]
-    sys.path_importer_cache.pop(folder, None)
-    del sys.modules[__name__]
+    if missing:
+        raise missing
 
 
 _wait()
 del _wait
-
-# The module that Python would have found, if there is one; if not, this says so as the
-# import would have.
-import sitecustomize
