@@ -72,7 +72,7 @@ func (r *Runner) Execute(ctx context.Context, req ExecuteRequest) (*ExecuteResul
 			return nil, err
 		}
 	}
-	if err := r.quotas.count(req.IP); err != nil {
+	if err := r.quotas.count(req.IP, len(jobs)); err != nil {
 		return nil, err
 	}
 	language, _ := r.Language(jobs[0].profile.Name)

@@ -176,3 +176,23 @@ func TestQuotasForget(t *testing.T) {
 		t.Errorf("%d people, %d addresses and %d active are remembered", len(q.people), len(q.ips), len(q.active))
 	}
 }
+
+// A call with more runs than are left is let in, and the next one waits for them all.
+func TestQuotasOfCalls(t *testing.T) {
+	now := time.Unix(0, 0)
+	q := newQuotas(Quotas{ActivePerParticipant: 2, PerMinute: 3, PerMinuteIP: 60}, func() time.Time { return now })
+	if err := q.count("1", 100); err != nil {
+		t.Fatal(err)
+	}
+	var limit *LimitError
+	if err := q.count("1", 1); !errors.As(err, &limit) || limit.RetryAfter != 41*time.Second {
+		t.Errorf("got %v, want a LimitError for 41 s: 40 runs too many were made, and one is asked for", err)
+	}
+	if err := q.count("2", 1); err != nil {
+		t.Errorf("another address is not concerned: %v", err)
+	}
+	now = now.Add(41 * time.Second)
+	if err := q.count("1", 1); err != nil {
+		t.Errorf("after the time that was named: %v", err)
+	}
+}

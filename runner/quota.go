@@ -73,13 +73,18 @@ func (q *quotas) take(who starter, ip string) error {
 	return nil
 }
 
-// count counts one request from an address, or refuses as take does.
-func (q *quotas) count(ip string) error {
+// count counts a call from an address and as many runs as it asks for, or refuses as take
+// does. A call is not refused for asking for more runs than are left: the next one waits
+// until they are made up for.
+func (q *quotas) count(ip string, runs int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.now()
 	if shared, ok := reserve(q.ips, ip, q.limits.PerMinuteIP, now); !ok {
 		return tooMany("people at your address", q.limits.PerMinuteIP, shared.DelayFrom(now))
+	}
+	for range runs - 1 {
+		q.ips[ip].ReserveN(now, 1)
 	}
 	return nil
 }
