@@ -153,7 +153,7 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	}
 	d.begin()
 	pendingBytes, arrivals, pendingDeletes := d.pendingBytes, d.arrivals, len(d.pendingDeletes)
-	before := saved{len(d.names), slices.Clone(d.pendingDeletes)}
+	before := saved{len(d.names), d.pendingDeletes}
 	d.integrateAll()
 	d.applyDeletes()
 	d.retry()

@@ -538,12 +538,24 @@ func (d *Doc) applyDeletes() {
 // applyPendingDeletes deletes what there now is of what was pending, and adds what
 // is left of the update's deletions.
 func (d *Doc) applyPendingDeletes() {
+	if len(d.deletes) == 0 && !slices.ContainsFunc(d.tx.touched, d.deletesCome) {
+		return // most updates are of no use to those that wait, and they may be many
+	}
+	// What there was stays as it is, for restore.
+	set := make([]deletion, len(d.pendingDeletes), len(d.pendingDeletes)+len(d.deletes))
 	kept := 0
 	for _, del := range d.pendingDeletes {
-		kept = d.applyDelete(del, d.pendingDeletes, kept)
+		kept = d.applyDelete(del, set, kept)
 	}
-	d.setPendingDeletes(append(d.pendingDeletes[:kept:kept], d.deletes...))
+	d.setPendingDeletes(append(set[:kept], d.deletes...))
 	d.deletes = d.deletes[:0]
+}
+
+// deletesCome tells whether pending deletions are of something that a client has now.
+func (d *Doc) deletesCome(client uint32) bool {
+	c := &d.clients[client-1]
+	at, _ := slices.BinarySearchFunc(d.pendingDeletes, deletion{client: c.id}, compareDeletions)
+	return at < len(d.pendingDeletes) && d.pendingDeletes[at].client == c.id && d.pendingDeletes[at].clock < c.state
 }
 
 // applyDelete deletes what there is of a range and keeps the rest of it in
