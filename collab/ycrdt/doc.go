@@ -157,6 +157,7 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	d.integrateAll()
 	d.applyDeletes()
 	d.retry()
+	d.closeHoles()
 	if d.spent() {
 		return d.restore(before)
 	}

@@ -15,6 +15,7 @@ type transaction struct {
 	work    int        // see Doc.spend
 	split   []id       // places where a merge may be due
 	torn    []torn     // characters that splits have replaced
+	holed   []uint32   // clients with holes in their lists, see Doc.insertAfter
 	types   []uint32   // formatted types in which something changed, see cleanUpFormats
 }
 
@@ -33,6 +34,9 @@ func (tx *transaction) shrink(keep int) {
 	}
 	if cap(tx.torn) > keep {
 		tx.torn = nil
+	}
+	if cap(tx.holed) > keep {
+		tx.holed = nil
 	}
 	if cap(tx.touched) > keep {
 		tx.touched = nil
@@ -582,10 +586,13 @@ func (d *Doc) deleteRange(client uint32, from, to uint64) {
 	i := c.find(from)
 	if it := d.at(c.refs[i]); !it.deleted && it.clock < from {
 		d.splitAt(client, i, from-it.clock)
-		i++
+		i = c.find(from)
 	}
 	for ; i < len(c.refs) && !d.spent(); i++ {
 		r := c.refs[i]
+		if r == hole {
+			continue
+		}
 		it := d.at(r)
 		if it.clock >= to {
 			break
@@ -593,9 +600,13 @@ func (d *Doc) deleteRange(client uint32, from, to uint64) {
 		if it.deleted {
 			continue
 		}
+		last := it.end() >= to
 		if it.end() > to {
 			d.splitAt(client, i, to-it.clock)
 		}
 		d.delete(r)
+		if last {
+			break
+		}
 	}
 }

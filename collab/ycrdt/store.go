@@ -148,7 +148,8 @@ type client struct {
 	state  uint64 // the clock that the next unit will have
 	clocks []uint64
 	refs   []ref
-	hint   int // where find found something last
+	hint   int  // where find found something last
+	holes  bool // there may be some in refs: see insertAfter
 	// before is the state at the beginning of transaction number touched.
 	before, touched uint64
 	// The content of the last struct may grow in place from roomAt by room bytes.
@@ -276,12 +277,79 @@ func (d *Doc) splitAt(client uint32, at int, diff uint64) ref {
 		keys := d.types[right.parent].keys
 		keys[right.sub] = entry{keys[right.sub].first, rightRef}
 	}
-	d.spend((len(c.refs) - at) / 2) // which is about how long the two inserts take
-	c.clocks = slices.Insert(c.clocks, at+1, right.clock)
-	c.refs = slices.Insert(c.refs, at+1, rightRef)
-	c.hint = at
-	d.tx.split = append(d.tx.split, right.id())
+	d.insertAfter(client, at, rightRef, right.clock)
+	d.tx.split = append(room(d.tx.split), right.id())
 	return rightRef
+}
+
+// A long list into which one update inserts much gets holes, so that an insert moves what is
+// between its place and the next hole and not all that follows: otherwise an update
+// that splits one text n times would cost n². There are holes only while an update is
+// taken in, up to closeHoles. A hole has the clock of the struct after it, so that find
+// never finds one, and there is always a struct after it.
+const hole = ref(-1)
+
+var ( // for the tests, which have smaller ones
+	manySplits = 1024 // of one update make holes worth their while
+	nextHole   = 1024 // is how far one is looked for
+)
+
+// insertAfter puts a struct into its client's list, after the at-th one. Places after
+// at, and at itself, may be other ones then.
+func (d *Doc) insertAfter(client uint32, at int, r ref, clock uint64) {
+	c := &d.clients[client-1]
+	n := len(c.refs)
+	if len(d.tx.split) < manySplits || n-at <= nextHole || d.inTxn {
+		d.spend((n - at) / 2) // which is about how long the two inserts take
+		c.clocks = slices.Insert(c.clocks, at+1, clock)
+		c.refs = slices.Insert(c.refs, at+1, r)
+		c.hint = at
+		return
+	}
+	free := slices.Index(c.refs[at+1:at+1+nextHole], hole)
+	if free < 0 {
+		before := c.clocks[at]
+		d.makeHoles(client)
+		at = c.find(before)
+		free = slices.Index(c.refs[at+1:], hole)
+	}
+	d.spend(free)
+	copy(c.clocks[at+2:at+2+free], c.clocks[at+1:])
+	copy(c.refs[at+2:at+2+free], c.refs[at+1:])
+	c.clocks[at+1], c.refs[at+1] = clock, r
+	c.hint = at
+}
+
+// makeHoles leaves one before each struct of a client.
+func (d *Doc) makeHoles(client uint32) {
+	c := &d.clients[client-1]
+	if !c.holes {
+		c.holes = true
+		d.tx.holed = append(d.tx.holed, client)
+	}
+	n := c.closeHoles()
+	d.spend(2 * n)
+	c.clocks, c.refs = slices.Grow(c.clocks, n)[:2*n], slices.Grow(c.refs, n)[:2*n]
+	for i := n - 1; i >= 0; i-- {
+		c.clocks[2*i+1], c.refs[2*i+1] = c.clocks[i], c.refs[i]
+		c.clocks[2*i], c.refs[2*i] = c.clocks[i], hole
+	}
+}
+
+// closeHoles comes before anything that goes through a client's structs.
+func (d *Doc) closeHoles() {
+	for _, client := range d.tx.holed {
+		c := &d.clients[client-1]
+		c.holes = false
+		c.closeHoles()
+	}
+	d.tx.holed = d.tx.holed[:0]
+}
+
+// closeHoles gives how many structs there are.
+func (c *client) closeHoles() int {
+	c.compact(0, len(c.refs))
+	return len(c.refs)
 }
 
 // mergeable tells whether contents of a kind can be joined.
@@ -366,7 +434,7 @@ func (c *client) whole(pos int) int {
 	return pos
 }
 
-// compact takes the zeroes between from and to out of the client's list.
+// compact takes the empty places between from and to out of the client's list.
 func (c *client) compact(from, to int) {
 	n := from
 	for i := from; i < to; i++ {

@@ -52,6 +52,7 @@ func (d *Doc) restore(before saved) error {
 	fresh.begin()
 	fresh.ready, fresh.woken = append(fresh.ready, waiting...), waiting
 	fresh.integrateReady()
+	fresh.closeHoles()
 	fresh.keepWaiting()
 	fresh.setPendingDeletes(before.pendingDeletes)
 	fresh.opts, fresh.clientID = d.opts, d.clientID
