@@ -65,7 +65,7 @@ func (d *Doc) splitContent(left, right *item, diff uint64) {
 func (d *Doc) tear(left, right *item, at int) {
 	whole := d.bytes(left)
 	head, pair, tail := whole[:at], whole[at:at+4], whole[at+4:]
-	d.tx.torn = append(d.tx.torn, torn{right.id(), string(pair)})
+	d.tx.torn = append(room(d.tx.torn), torn{right.id(), [4]byte(pair)})
 	d.live += 2*len(replacement) - len(pair)
 	d.spend(min(len(head), len(tail)))
 	left.size, right.size = uint32(len(head)+len(replacement)), uint32(len(replacement)+len(tail))
@@ -85,7 +85,7 @@ func (d *Doc) tear(left, right *item, at int) {
 // bytes.
 type torn struct {
 	second id
-	pair   string
+	pair   [4]byte
 }
 
 // mend puts back the characters that were split for something that came to
@@ -120,7 +120,7 @@ func (d *Doc) mendItem(it *item, all []torn) {
 	whole := make([]byte, 0, len(rest))
 	for _, t := range all {
 		at, _ := utf16Offset(rest, t.second.clock-1-clock)
-		whole = append(append(whole, rest[:at]...), t.pair...)
+		whole = append(append(whole, rest[:at]...), t.pair[:]...)
 		rest, clock = rest[at+2*len(replacement):], t.second.clock+1
 	}
 	d.live -= int(it.size)

@@ -171,20 +171,59 @@ func (dec *decoder) next(b *block) bool {
 func (dec *decoder) readAll(blocks []block, groups *[]group) []block {
 	for {
 		at := len(blocks)
-		if at == cap(blocks) && dec.structs > roomFor {
-			// As far as the bytes make it likely that there are as many.
-			blocks = slices.Grow(blocks, max(at, int(min(dec.structs, 1024+uint64(len(dec.buf))/8))))
+		if at == cap(blocks) {
+			blocks = slices.Grow(blocks, dec.likely(at, len(*groups)))
 		}
-		blocks = append(room(blocks), block{})
+		blocks = append(blocks, block{})
 		if !dec.next(&blocks[at]) {
 			return blocks[:at]
 		}
 		// A client may come in stretches that do not follow each other.
 		if n := len(*groups); n == 0 || (*groups)[n-1].client != dec.client || at > 0 && blocks[at-1].end() != blocks[at].clock {
-			*groups = append(room(*groups), group{client: dec.client, from: at})
+			if n == cap(*groups) {
+				*groups = slices.Grow(*groups, max(n, min(dec.groups+1, 1024+len(dec.buf)/8)))
+			}
+			*groups = append(*groups, group{client: dec.client, from: uint32(at)})
 		}
-		(*groups)[len(*groups)-1].to = at + 1
+		(*groups)[len(*groups)-1].to = uint32(at + 1)
 	}
+}
+
+// likely tells for how many more blocks room should be made when so many have been
+// read, in so many groups: what is announced, as far as the bytes make it likely. To double the room again
+// and again would leave as much garbage as there are blocks, which are large.
+func (dec *decoder) likely(read, groups int) int {
+	announced := dec.structs + uint64(dec.groups) // at least one of each client to come
+	if announced <= roomFor {
+		return max(read, 1)
+	}
+	n := 1024 + min(len(dec.buf)/8, 1<<16)
+	if read >= 1024 { // those to come may be as long
+		used := max(dec.used(), 1)
+		n = int(float64(read) * 1.1 * float64(max(len(dec.buf)-used, 0)) / float64(used))
+		if dec.v2 { // where a few bytes may stand for many structs
+			n = max(n, min(read, int(min(dec.structs, uint64(read)))+dec.groups*(read/groups+1)))
+		}
+		n = max(n, read/2)
+	}
+	if dec.groups == 0 || read == 0 {
+		n = int(min(announced, uint64(n)))
+	}
+	return n
+}
+
+// used is how many bytes have been read.
+func (dec *decoder) used() int {
+	n := dec.rest.pos
+	if dec.v2 {
+		for _, c := range [...]*reader{
+			&dec.keyClock.reader, &dec.clients.reader, &dec.leftClock.reader, &dec.rightClock.reader, &dec.infos.reader,
+			&dec.strings.text, &dec.strings.lengths.reader, &dec.parentInfos.reader, &dec.typeKinds.reader, &dec.lengths.reader,
+		} {
+			n += c.pos
+		}
+	}
+	return n
 }
 
 // room makes room for one more, and doubles a slice for it: append, which grows large

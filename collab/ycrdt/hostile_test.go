@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -223,6 +224,142 @@ func TestHostileCost(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// raceFactor is how many times as much memory may be taken as without the race detector.
+var raceFactor uint64 = 1
+
+// Whatever is valid costs memory in proportion, and no long time. The most is for
+// structs of a few bytes, each of which is a block, an item and what it holds.
+func TestHostileMemory(t *testing.T) {
+	for name, shape := range hostileUpdates(60_000) {
+		limit := uint64(40 << 20)
+		switch name {
+		case "clients":
+			limit = 32 << 20
+		case "maps of one key", "torn by clients", "gaps": // two things of each
+			limit = 56 << 20
+		}
+		for _, v2 := range []bool{false, true} {
+			update := hostileUpdate(shape, v2)
+			doc := New(Options{MaxPendingBytes: 64 << 20})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begun := time.Now()
+			err := doc.apply(update, v2)
+			took := time.Since(begun)
+			runtime.ReadMemStats(&after)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if bytes := after.TotalAlloc - before.TotalAlloc; bytes > raceFactor*limit {
+				t.Errorf("%s, version 2 %v: %d bytes took %d MiB", name, v2, len(update), bytes>>20)
+			}
+			if took > 4*time.Second { // a tenth of one, but for a busy machine
+				t.Errorf("%s, version 2 %v: %d bytes took %v", name, v2, len(update), took)
+			}
+			checkStore(t, doc)
+		}
+	}
+}
+
+// Holes in the lists of structs make no difference.
+func TestHoles(t *testing.T) {
+	splits, next := manySplits, nextHole
+	defer func() { manySplits, nextHole = splits, next }()
+	holed := 0
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		const n = 400
+		var updates [][]byte
+		state, at := uint64(0), uint64(0)
+		for range 3 {
+			var e encoder
+			for range 1 + r.IntN(2) {
+				e.add(9, state, &view{info: kindString, parentIs: parentRoot, name: []byte("t"), length: n, body: []byte(strings.Repeat("a🙂é", n/4))})
+				state += n
+			}
+			for range r.Uint64N(200) {
+				v := &view{info: kindString | infoOrigin, origin: rawID{9, r.Uint64N(state)}, length: 2, body: []byte("xy")}
+				if r.IntN(2) == 0 {
+					v.info = kindString | infoRightOrigin
+					v.rightOrigin = v.origin
+				}
+				e.add(8, 2*at, v)
+				at++
+			}
+			e.endStructs()
+			var set []deletion
+			for range r.IntN(100) {
+				set = append(set, deletion{9, delRange{r.Uint64N(state), 1 + r.Uint64N(30)}})
+			}
+			e.deleteSet(joinDeletions(set))
+			updates = append(updates, e.finish())
+		}
+		var want []byte
+		for _, limits := range [][2]int{{1 << 20, 1 << 20}, {0, 1}, {3, 2}, {10, 20}} {
+			manySplits, nextHole = limits[0], limits[1]
+			doc := New(Options{ClientID: 1})
+			for _, u := range updates {
+				if err := doc.ApplyUpdate(u); err != nil {
+					t.Fatal(err)
+				}
+				checkStore(t, doc)
+				if cap(doc.tx.holed) > 0 {
+					holed++
+				}
+			}
+			if got := encoded(t, doc); want == nil {
+				want = got
+			} else if !bytes.Equal(got, want) {
+				t.Fatalf("seed %d: with %v the document is another one", seed, limits)
+			}
+		}
+	}
+	if holed == 0 {
+		t.Error("there was never a hole")
+	}
+}
+
+// What waits costs others nothing: most updates are of no use to it.
+func TestPendingDeletesCost(t *testing.T) {
+	doc := New(Options{})
+	set := make([]deletion, 60_000)
+	for i := range set {
+		set[i] = deletion{1<<31 - uint64(i)/2, delRange{2 + 2*uint64(i%2), 1}}
+	}
+	var e encoder
+	e.endStructs()
+	e.deleteSet(set)
+	if err := doc.ApplyUpdate(e.finish()); err != nil {
+		t.Fatal(err)
+	}
+	writer := New(Options{ClientID: 7})
+	i := 0
+	allocs := testing.AllocsPerRun(100, func() {
+		update := transact(t, writer, func(tx *Txn) error { return tx.Text("t").Insert(i, "x") })
+		i++
+		if err := doc.ApplyUpdate(update); err != nil {
+			t.Fatal(err)
+		}
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := doc.ApplyUpdate(transact(t, writer, func(tx *Txn) error { return tx.Text("t").Insert(i, "x") })); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 64<<10 {
+		t.Errorf("a keystroke took %d bytes, %v allocations", bytes, allocs)
+	}
+	// Those that it is of use to get what they wait for, and no others.
+	victim := New(Options{ClientID: 1<<31 - 5})
+	if err := doc.ApplyUpdate(transact(t, victim, func(tx *Txn) error { return tx.Text("v").Insert(0, "abc") })); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Text("v"); got != "ab" || len(doc.pendingDeletes) != len(set)-1 {
+		t.Errorf("text is %q, %d deletions wait", got, len(doc.pendingDeletes))
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *Doc) touch(client uint32) *client {
 	c := &d.clients[client-1]
 	if c.touched != d.tx.number {
 		c.touched, c.before = d.tx.number, c.state
-		d.tx.touched = append(d.tx.touched, client)
+		d.tx.touched = append(room(d.tx.touched), client)
 	}
 	return c
 }
@@ -79,7 +79,7 @@ func (d *Doc) addStruct(r ref, it *item) {
 
 // noteDeleted records that an item has been deleted.
 func (d *Doc) noteDeleted(it *item) {
-	d.tx.deleted = append(d.tx.deleted, localDel{it.client, delRange{it.clock, it.length}})
+	d.tx.deleted = append(room(d.tx.deleted), localDel{it.client, delRange{it.clock, it.length}})
 }
 
 // integrateAll takes in the update that was decoded. What lacks something waits;
@@ -88,11 +88,12 @@ func (d *Doc) integrateAll() {
 	// yjs begins with the highest client, too. It makes the least work: who comes
 	// later goes left of who is there already.
 	slices.SortStableFunc(d.groups, func(a, b group) int { return cmp.Compare(b.client, a.client) })
+	d.ready = slices.Grow(d.ready, len(d.groups))
 	for i := len(d.groups) - 1; i >= 0; i-- {
 		d.groups[i].blocks = d.blocks[d.groups[i].from:d.groups[i].to]
 		d.groups[i].buf = d.dec.buf
 		d.ready = append(d.ready, &d.groups[i])
-		if n := d.groups[i].to - d.groups[i].from; n > roomFor {
+		if n := len(d.groups[i].blocks); n > roomFor {
 			c := &d.clients[d.intern(d.groups[i].client)-1]
 			c.clocks, c.refs = slices.Grow(c.clocks, n), slices.Grow(c.refs, n)
 		}

@@ -12,14 +12,22 @@ type group struct {
 	client   uint64
 	blocks   []block
 	buf      []byte // that the blocks' spans are of
-	from, to int    // of the blocks among the update's
-	waits    bool
-	needs    uint64  // the client that it waits for
-	kept     bool    // blocks and buf are the group's own
-	size     int     // bytes that it is charged for
-	before   []block // that it had when it was woken
-	arrival  int     // in which order groups came to wait
+	from, to uint32 // of the blocks among the update's
+	kept     bool   // blocks and buf are the group's own
+	*parking        // if it has ever waited: most never do
 }
+
+// parking is what a group has that waits, or has waited.
+type parking struct {
+	waits   bool
+	needs   uint64  // the client that it waits for
+	size    int     // bytes that it is charged for
+	before  []block // that it had when it was woken
+	arrival int     // in which order groups came to wait
+}
+
+// isWaiting tells whether a group waits now.
+func (g *group) isWaiting() bool { return g.parking != nil && g.waits }
 
 // waiter is a group that cannot go on before its dependency's clock is there.
 type waiter struct {
@@ -33,7 +41,7 @@ type waiters []waiter
 func (w waiters) Len() int           { return len(w) }
 func (w waiters) Less(i, j int) bool { return w[i].clock < w[j].clock }
 func (w waiters) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *waiters) Push(x any)        { *w = append(*w, x.(waiter)) }
+func (w *waiters) Push(x any)        { *w = append(room(*w), x.(waiter)) }
 func (w *waiters) Pop() any {
 	last := (*w)[len(*w)-1]
 	*w = (*w)[:len(*w)-1]
@@ -72,6 +80,9 @@ func (d *Doc) wait(g *group, needs rawID) {
 	case g.kept:
 		d.parked[g.place()] = g
 	}
+	if g.parking == nil {
+		g.parking = new(parking)
+	}
 	g.waits, g.needs = true, needs.client
 	w := d.waiting[needs.client]
 	if w == nil {
@@ -94,7 +105,7 @@ func (d *Doc) dropRepeated() {
 	var clients []uint64 // that something waited for
 	for i := range d.groups {
 		g := &d.groups[i]
-		if !g.waits {
+		if !g.isWaiting() {
 			continue
 		}
 		if same := d.parked[g.place()]; same == nil {
@@ -183,7 +194,7 @@ func (d *Doc) keepWaiting() {
 	any := false
 	for i := range d.groups {
 		g := &d.groups[i]
-		if !g.waits {
+		if !g.isWaiting() {
 			continue
 		}
 		any = true

@@ -1,6 +1,9 @@
 package ycrdt
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Kinds of content, numbered as on the wire. kindGC and kindSkip are structs of
 // their own there: a stretch of ids whose content is gone, and one that an
@@ -163,10 +166,25 @@ func (d *Doc) intern(clientID uint64) uint32 {
 	if c, ok := d.lookup(clientID); ok {
 		return c
 	}
-	d.clients = append(room(d.clients), client{id: clientID})
+	if len(d.clients) == cap(d.clients) {
+		d.expectClients(len(d.ready) + 1) // as many may come
+	}
+	d.clients = append(d.clients, client{id: clientID})
 	c := uint32(len(d.clients))
 	d.byID[clientID] = c
 	return c
+}
+
+// expectClients makes room for so many clients more, or for twice as many as there
+// are: to double it again and again would cost more than they do.
+func (d *Doc) expectClients(n int) {
+	n = max(n, len(d.clients))
+	d.clients = slices.Grow(d.clients, n)
+	if n > roomFor {
+		byID := make(map[uint64]uint32, len(d.byID)+n)
+		maps.Copy(byID, d.byID)
+		d.byID = byID
+	}
 }
 
 // lookup is intern for a client that may not be there. Most calls are about the
