@@ -291,6 +291,7 @@ func tag(v any) any {
 // checkStore tests what must always hold of the store.
 func checkStore(t testing.TB, d *Doc) {
 	t.Helper()
+	checkWaiting(t, d)
 	live := 0
 	lengths := make(map[uint32]uint64)
 	for i := range d.clients {

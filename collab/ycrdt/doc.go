@@ -74,12 +74,15 @@ type Doc struct {
 	waiting        map[uint64]*waiters // by the client whose structs are lacking
 	parked         map[rawID]*group    // what waits, by its first unit
 	woken          []*group            // by this call
+	merged         []*group            // by this call: what they were before, see mergeWaiting
+	extents        map[uint64]extent   // of what waits, by whose it is
+	overlap        bool                // something of this call's may be of what waits already
 	pendingDeletes []deletion          // by client and clock, none touching
 	pendingCount   int                 // of pendingDeletes, as charged for
 	later          []*group            // for retry
 	retrying       bool
-	beforeRetry    map[uint64]uint64 // by client, while retrying
 	pendingBytes   int
+	mergeCredit    int // see mergeWaiting
 	arrivals       int // of groups that wait
 
 	ranges      int    // that deleted found last
@@ -108,8 +111,9 @@ func New(opts Options) *Doc {
 	d := &Doc{
 		opts: opts, clientID: opts.ClientID, byID: make(map[uint64]uint32), roots: make(map[string]uint32),
 		types: []*sharedType{nil}, keys: [][]byte{nil}, keyIndex: make(map[string]uint32), waiting: make(map[uint64]*waiters),
-		parked: make(map[rawID]*group),
+		parked: make(map[rawID]*group), extents: make(map[uint64]extent),
 	}
+	d.mergeCredit = maxMergeCredit
 	d.SetMaxWork(opts.MaxWork)
 	return d
 }
@@ -155,6 +159,7 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	pendingBytes, arrivals, pendingDeletes := d.pendingBytes, d.arrivals, len(d.pendingDeletes)
 	before := saved{len(d.names), d.pendingDeletes}
 	d.integrateAll()
+	d.mergeWaiting()
 	d.applyDeletes()
 	d.retry()
 	d.closeHoles()

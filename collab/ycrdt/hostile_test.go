@@ -234,7 +234,7 @@ var raceFactor uint64 = 1
 // structs of a few bytes, each of which is a block, an item and what it holds.
 func TestHostileMemory(t *testing.T) {
 	for name, shape := range hostileUpdates(60_000) {
-		limit := uint64(40 << 20)
+		limit := uint64(48 << 20)
 		switch name {
 		case "clients":
 			limit = 32 << 20

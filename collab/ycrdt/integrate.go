@@ -109,11 +109,10 @@ func (d *Doc) retry() {
 		return
 	}
 	d.retrying = true
-	d.beforeRetry = make(map[uint64]uint64)
 	d.ready = append(d.ready, d.later...)
 	d.later = d.later[:0]
 	d.integrateReady()
-	d.retrying, d.beforeRetry = false, nil
+	d.retrying = false
 	d.applyPendingDeletes()
 }
 
@@ -143,17 +142,6 @@ func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
 			return needs, true
 		}
 		state := d.stateOf(g.client)
-		if d.retrying && b.clock >= d.stateBeforeRetry(g.client, state) && b.clock < state {
-			// yjs keeps what waits as one update, in which nothing is twice: there the
-			// block is without what others that waited have brought.
-			if b.end() <= state {
-				continue
-			}
-			cut := *b
-			cut.info |= infoOrigin
-			cut.origin = rawID{g.client, state - 1}
-			b = &cut
-		}
 		if b.end() > state {
 			d.integrate(d.intern(g.client), b, g.buf, state-b.clock, len(g.blocks) == 1)
 		} else {
@@ -161,17 +149,6 @@ func (d *Doc) advance(g *group) (needs rawID, blocked bool) {
 		}
 	}
 	return rawID{}, false
-}
-
-// stateBeforeRetry gives the state that a client had when what waits was looked at
-// again, which is the one at hand for a client that it has brought nothing of yet.
-func (d *Doc) stateBeforeRetry(client, state uint64) uint64 {
-	before, ok := d.beforeRetry[client]
-	if !ok {
-		before = state
-		d.beforeRetry[client] = state
-	}
-	return before
 }
 
 // splitAround splits what stands at the origins of a block that is there already,

@@ -1,6 +1,7 @@
 package ycrdt
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"slices"
@@ -90,6 +91,199 @@ func (d *Doc) wait(g *group, needs rawID) {
 		d.waiting[needs.client] = w
 	}
 	heap.Push(w, waiter{needs.clock, g})
+	d.extend(g)
+}
+
+// extent is from where to where something of a client waits; there may be more
+// than it in between.
+type extent struct {
+	from, to uint64
+	groups   int
+}
+
+// extend notes that a group waits.
+func (d *Doc) extend(g *group) {
+	from, to := g.blocks[0].clock, g.end()
+	e, ok := d.extents[g.client]
+	if !ok {
+		e.from = from
+	} else if !g.kept && from < e.to && e.from < to {
+		d.overlap = true
+	}
+	d.extents[g.client] = extent{min(e.from, from), max(e.to, to), e.groups + 1}
+}
+
+// retract notes that a group does not wait any more.
+func (d *Doc) retract(client uint64) {
+	if e := d.extents[client]; e.groups > 1 {
+		e.groups--
+		d.extents[client] = e
+	} else {
+		delete(d.extents, client)
+	}
+}
+
+// To merge what waits takes as long as there is much of it, however small the update
+// is that comes. So an update brings credit for it, and where there is none left what
+// overlaps waits as it came: of what is torn another piece may stay than with yjs.
+const (
+	maxMergeCredit     = 256 << 20
+	mergeCreditPerByte = 1000
+)
+
+// mergeWaiting makes one of what waits and what is to wait of the update at hand, if
+// they overlap. yjs has what waits as one update into which it merges the rest of each
+// that comes. Pieces that somebody cut of updates overlap, and then it decides about
+// what a piece has torn which of them stays and which is cut.
+func (d *Doc) mergeWaiting() {
+	overlap := d.overlap
+	d.overlap = false
+	if !overlap || d.spent() {
+		return
+	}
+	d.mergeCredit = min(d.mergeCredit+mergeCreditPerByte*len(d.dec.buf), maxMergeCredit)
+	if d.pendingBytes > d.mergeCredit {
+		return
+	}
+	kept, fresh := slices.Clone(d.later), []*group(nil)
+	for _, list := range d.waiting {
+		for _, w := range *list {
+			if w.group.kept {
+				kept = append(kept, w.group)
+			}
+		}
+	}
+	for i := range d.groups {
+		if g := &d.groups[i]; g.isWaiting() {
+			fresh = append(fresh, g)
+		}
+	}
+	kept, fresh = inWrittenOrder(kept), inWrittenOrder(fresh)
+	d.mergeCredit -= d.pendingBytes / 16 // for what was looked at
+	if !overlapping(kept, fresh) || d.allRepeated(fresh) {
+		return
+	}
+	d.mergeCredit -= d.pendingBytes
+	var m, again merger
+	m.addSources(kept)
+	before := m.merge(true)
+	m.addSources(fresh)
+	after := m.merge(true)
+	if bytes.Equal(before, after) { // nothing is new
+		for _, g := range kept {
+			if g.waits {
+				d.parked[g.place()] = g
+			}
+		}
+		d.drop(fresh)
+		return
+	}
+	if err := again.add(after, true); err != nil {
+		return // never
+	}
+	// It is the update's now; restore has the old ones.
+	for _, g := range kept {
+		d.pendingBytes -= g.size
+	}
+	retry := len(d.later) > 0
+	d.merged, d.woken, d.later = kept, d.woken[:0], d.later[:0]
+	clear(d.waiting)
+	clear(d.parked)
+	clear(d.extents)
+	d.groups = again.groups()
+	for i := len(d.groups) - 1; i >= 0; i-- {
+		g := &d.groups[i]
+		if needs, blocked := d.firstMissing(g); blocked && !retry {
+			d.wait(g, needs)
+		} else {
+			d.later = append(d.later, g)
+		}
+	}
+}
+
+// firstMissing gives what the first block of a group that lacks something lacks.
+func (d *Doc) firstMissing(g *group) (needs rawID, blocked bool) {
+	for i := range g.blocks {
+		if g.blocks[i].info == kindSkip {
+			continue
+		}
+		if needs, blocked = g.blocks[i].missing(g.client, d.stateOf); blocked {
+			return needs, true
+		}
+	}
+	return rawID{}, false
+}
+
+// inWrittenOrder sorts groups as an update has them.
+func inWrittenOrder(groups []*group) []*group {
+	slices.SortStableFunc(groups, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(a.blocks[0].clock, b.blocks[0].clock))
+	})
+	return groups
+}
+
+// addSources adds groups that are in order as one source, and as more of them what
+// overlaps within them.
+func (m *merger) addSources(groups []*group) {
+	source, more := make([]group, 0, len(groups)), [][]group(nil)
+	for _, g := range groups {
+		if n := len(source); n > 0 && source[n-1].client == g.client && source[n-1].end() > g.blocks[0].clock {
+			more = append(more, []group{*g})
+			continue
+		}
+		source = append(source, *g)
+	}
+	m.sources = append(append(m.sources, source), more...)
+}
+
+func (g *group) end() uint64 { return g.blocks[len(g.blocks)-1].end() }
+
+// overlapping tells whether a unit is in groups of both lists, which are in order.
+func overlapping(a, b []*group) bool {
+	for len(a) > 0 && len(b) > 0 {
+		x, y := a[0], b[0]
+		switch {
+		case x.client > y.client || x.client == y.client && x.end() <= y.blocks[0].clock:
+			a = a[1:]
+		case x.client < y.client || y.end() <= x.blocks[0].clock:
+			b = b[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// allRepeated tells whether all of an update's groups wait already as they are, which
+// dropRepeated sees to.
+func (d *Doc) allRepeated(groups []*group) bool {
+	for _, g := range groups {
+		if same := d.parked[g.place()]; same == nil || same == g || !same.kept || !same.beginsAs(g) {
+			return false
+		}
+	}
+	return true
+}
+
+// beginsAs tells whether a group's first blocks are another's.
+func (g *group) beginsAs(other *group) bool {
+	if len(other.blocks) > len(g.blocks) {
+		return false
+	}
+	for i := range other.blocks {
+		a, b := g.blocks[i], other.blocks[i]
+		for j, s := range a.spans() {
+			o := b.spans()[j]
+			if !bytes.Equal(g.buf[s.from:s.to], other.buf[o.from:o.to]) {
+				return false
+			}
+			*s, *o = span{}, span{}
+		}
+		if a != b {
+			return false
+		}
+	}
+	return true
 }
 
 // place is the first unit that waits.
@@ -102,7 +296,7 @@ func (g *group) covers(other *group) bool {
 
 // dropRepeated drops what the update at hand has that waits and has waited before.
 func (d *Doc) dropRepeated() {
-	var clients []uint64 // that something waited for
+	var repeated []*group
 	for i := range d.groups {
 		g := &d.groups[i]
 		if !g.isWaiting() {
@@ -111,9 +305,22 @@ func (d *Doc) dropRepeated() {
 		if same := d.parked[g.place()]; same == nil {
 			d.parked[g.place()] = g
 		} else if same != g && same.covers(g) {
-			g.blocks, g.waits = nil, false
-			clients = append(clients, g.needs)
+			repeated = append(repeated, g)
 		}
+	}
+	d.drop(repeated)
+}
+
+// drop makes groups of the update at hand wait no more.
+func (d *Doc) drop(groups []*group) {
+	var clients []uint64 // that they waited for
+	for _, g := range groups {
+		if d.parked[g.place()] == g {
+			delete(d.parked, g.place())
+		}
+		g.blocks, g.waits = nil, false
+		d.retract(g.client)
+		clients = append(clients, g.needs)
 	}
 	slices.Sort(clients)
 	for _, client := range slices.Compact(clients) {
@@ -166,7 +373,9 @@ func (d *Doc) wake(client uint64) {
 		if g.kept && g.before == nil {
 			d.pendingBytes -= g.size
 			g.size, g.before = 0, g.blocks
-			d.woken = append(d.woken, g)
+			d.woken = append(d.woken, g) // until keepWaiting it is there for what overlaps it
+		} else {
+			d.retract(g.client)
 		}
 		if g.kept && !d.retrying {
 			d.later = append(d.later, g)
@@ -184,12 +393,13 @@ func (d *Doc) wake(client uint64) {
 func (d *Doc) keepWaiting() {
 	for _, g := range d.woken {
 		g.before = nil
+		d.retract(g.client)
 		if len(g.blocks) > 0 {
 			g.size = blockSize*len(g.blocks) + len(g.buf)
 			d.pendingBytes += g.size
 		}
 	}
-	d.woken = d.woken[:0]
+	d.woken, d.merged = d.woken[:0], nil
 	d.dropRepeated()
 	any := false
 	for i := range d.groups {

@@ -51,19 +51,22 @@ func (d *Doc) restore(before saved) error {
 	fresh.mend()
 	fresh.begin()
 	fresh.ready, fresh.woken = append(fresh.ready, waiting...), waiting
+	for _, g := range waiting {
+		fresh.extend(g)
+	}
 	fresh.integrateReady()
 	fresh.closeHoles()
 	fresh.keepWaiting()
 	fresh.setPendingDeletes(before.pendingDeletes)
 	fresh.opts, fresh.clientID = d.opts, d.clientID
-	fresh.changes, fresh.arrivals = d.changes, d.arrivals
+	fresh.changes, fresh.arrivals, fresh.mergeCredit = d.changes, d.arrivals, d.mergeCredit
 	*d = *fresh
 	return ErrTooCostly
 }
 
 // waitingBefore gives the groups that waited before the update, as they were.
 func (d *Doc) waitingBefore() []*group {
-	all := slices.Clone(d.woken)
+	all := append(slices.Clone(d.woken), d.merged...)
 	for _, list := range d.waiting {
 		for _, w := range *list {
 			if w.group.kept && w.group.before == nil {
@@ -71,8 +74,10 @@ func (d *Doc) waitingBefore() []*group {
 			}
 		}
 	}
-	for _, g := range d.woken {
-		g.blocks, g.before = g.before, nil
+	for _, g := range all {
+		if g.before != nil {
+			g.blocks, g.before = g.before, nil
+		}
 	}
 	slices.SortFunc(all, func(a, b *group) int { return a.arrival - b.arrival })
 	return all
