@@ -84,9 +84,10 @@ test-gvisor: runsc $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## 
 
 # The same histories every time, so that a failure is the change's; fuzz-yjs makes
 # new ones.
-test-engine: test/node_modules/.package-lock.json ## the document engine against yjs, in 1,500 random histories
+test-engine: test/node_modules/.package-lock.json ## the document engine against yjs, in 3,000 random histories
 	go build -o $(TEST_DIR)/peer ./test/peer
 	cd test && node fuzz/fuzz.mjs --peer $(TEST_DIR)/peer --histories 1500 --seed 1 --out $(TEST_DIR)/histories
+	cd test && node fuzz/cuts.mjs --peer $(TEST_DIR)/peer --histories 1500 --seed 1
 
 test-page: web/app/node_modules/.package-lock.json ## types and unit tests of the page
 	cd web/app && npm run --silent check && npm run --silent test
