@@ -113,7 +113,7 @@ func build(output string, files []string) error {
 		return err
 	}
 	archive := filepath.Join(work, "main.a")
-	args := []string{"-o", archive, "-p", "main", "-complete", "-importcfg", packages, "-pack"}
+	args := []string{"-o", archive, "-p", "main", "-complete", "-dwarf=false", "-importcfg", packages, "-pack"}
 	for _, file := range files {
 		if filepath.Dir(file) == "." {
 			file = "./" + filepath.Base(file)
@@ -131,8 +131,9 @@ func build(output string, files []string) error {
 // tool runs the compiler or the linker. What it says has the heading that go build gives.
 func tool(name string, args ...string) error {
 	cmd := exec.Command(filepath.Join(tools, name), args...)
-	// There is memory enough for what small programs leave behind in the meantime.
-	cmd.Env = append(os.Environ(), "GOGC=400")
+	// There is memory enough for what is left behind in the meantime, but for programs that
+	// are very large.
+	cmd.Env = append(os.Environ(), "GOGC=off", "GOMEMLIMIT=256MiB")
 	said, err := cmd.CombinedOutput()
 	if len(said) > 0 {
 		fmt.Fprintf(os.Stderr, "# command-line-arguments\n%s", said)

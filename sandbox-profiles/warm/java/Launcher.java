@@ -1,3 +1,4 @@
+import com.sun.tools.javac.api.JavacTaskPool;
 import java.io.ByteArrayOutputStream;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
@@ -26,6 +27,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import javax.tools.FileObject;
 import javax.tools.ForwardingJavaFileManager;
 import javax.tools.JavaCompiler;
@@ -59,14 +61,24 @@ public final class Launcher {
 
   public static void main(String[] args) throws Throwable {
     List<String> command = List.of(args);
+    ReadyCompiler ready = null;
     if (command.get(0).equals(WAIT)) {
+      ready = new ReadyCompiler(Path.of("").toAbsolutePath());
+      warmUp(ready);
       command = await();
     } else if (command.get(0).equals("--train")) {
-      warmUp(WARM_UPS); // for an archive of the classes that this loads
+      warmUp(new ReadyCompiler(Path.of("").toAbsolutePath())); // for an archive of the classes that this loads
       return;
     }
     Path entry = Path.of(command.get(0));
-    Class<?> program = load(entry, rootOf(entry), new PrintWriter(System.err, true));
+    Path root = rootOf(entry);
+    Classes classes = ready == null ? null : ready.compile(entry, root);
+    ready = null; // nothing of it is to be in the program's memory
+    if (classes == null) {
+      classes = compile(entry, root, new PrintWriter(System.err, true));
+    }
+    Class<?> program = classes == null ? null : new Loader(classes.code, root).mainClass(entry, classes.ofEntry);
+    classes = null;
     if (program == null) {
       System.exit(1);
     }
@@ -86,7 +98,6 @@ public final class Launcher {
 
   /** Waits until there is a program. */
   private static List<String> await() throws Throwable {
-    warmUp(WARM_UPS);
     FileDescriptor socket = new FileDescriptor();
     Field number = FileDescriptor.class.getDeclaredField("fd");
     number.setAccessible(true);
@@ -126,32 +137,79 @@ public final class Launcher {
     return folder;
   }
 
-  /** Compiles a program and gives the class to run, or null when the compiler has said why not. */
-  private static Class<?> load(Path entry, Path root, Writer messages) throws IOException {
+  /** Compiles a program, or gives null when the compiler has said why not. */
+  private static Classes compile(Path entry, Path root, Writer messages) throws IOException {
     try (StandardJavaFileManager files =
         COMPILER.getStandardFileManager(null, null, StandardCharsets.UTF_8)) {
-      Classes classes = new Classes(files, entry);
-      List<String> options =
-          List.of("-proc:none", "-implicit:class", "-sourcepath", root.toString(), "-cp", root.toString());
+      Classes classes = new Classes(files);
+      classes.begin(entry);
       boolean good =
           COMPILER
-              .getTask(messages, classes, null, options, null, files.getJavaFileObjects(entry))
+              .getTask(messages, classes, null, options(root), null, files.getJavaFileObjects(entry))
               .call();
-      if (!good) {
-        return null;
+      return good ? classes : null;
+    }
+  }
+
+  private static List<String> options(Path root) {
+    return List.of("-proc:none", "-implicit:class", "-sourcepath", root.toString(), "-cp", root.toString());
+  }
+
+  /**
+   * Compiles as {@link Launcher#compile} does, but keeps what it has learnt of the JDK's classes for
+   * the next program: to learn it again is most of the time. It is for the plain case, a program of
+   * one file of which there is nothing to be said; all else is left to that.
+   */
+  private static final class ReadyCompiler {
+    private final Path root;
+    private final StandardJavaFileManager files =
+        COMPILER.getStandardFileManager(null, null, StandardCharsets.UTF_8);
+    private final Classes classes = new Classes(files);
+    private final JavacTaskPool tasks = new JavacTaskPool(1);
+    private boolean spoken;
+
+    ReadyCompiler(Path root) {
+      this.root = root;
+    }
+
+    /** Compiles the last program, or gives null where it has not. */
+    Classes compile(Path entry, Path root) throws IOException {
+      try (files) {
+        return root.equals(this.root) && alone(root) ? compile(entry) : null;
       }
-      return new Loader(classes.code, root).mainClass(entry, classes.ofEntry);
+    }
+
+    Classes compile(Path entry) throws IOException {
+      classes.begin(entry);
+      spoken = false;
+      boolean good =
+          tasks.getTask(
+              null, classes, said -> spoken = true, options(root), null, files.getJavaFileObjects(entry), task -> task.call());
+      return good && !spoken ? classes : null;
+    }
+
+    /** Tells whether no other file below a folder can have a part in a program. */
+    private static boolean alone(Path root) throws IOException {
+      try (Stream<Path> all = Files.walk(root)) {
+        return all.map(Path::toString).filter(file -> file.endsWith(".java") || file.endsWith(".class")).limit(2).count() == 1;
+      }
     }
   }
 
   /** Keeps what the compiler makes in memory. */
   private static final class Classes extends ForwardingJavaFileManager<JavaFileManager> {
-    final Map<String, Code> code = new HashMap<>();
-    final List<String> ofEntry = new ArrayList<>();
-    private final String entry;
+    Map<String, Code> code;
+    List<String> ofEntry;
+    private String entry;
 
-    Classes(JavaFileManager files, Path entry) {
+    Classes(JavaFileManager files) {
       super(files);
+    }
+
+    /** Begins with another program. */
+    void begin(Path entry) {
+      code = new HashMap<>();
+      ofEntry = new ArrayList<>();
       this.entry = entry.toAbsolutePath().normalize().toString();
     }
 
@@ -301,14 +359,17 @@ public final class Launcher {
   }
 
   /** Compiles and runs programs as people write them, and shows nobody what they print. */
-  private static void warmUp(int times) throws Throwable {
+  private static void warmUp(ReadyCompiler ready) throws Throwable {
     PrintStream out = System.out;
     Path here = Path.of(Launcher.class.getProtectionDomain().getCodeSource().getLocation().toURI());
     Path sample = here.resolveSibling("Sample.java");
     try {
       System.setOut(new PrintStream(OutputStream.nullOutputStream(), true));
-      for (int i = 0; i < times; i++) {
-        Class<?> program = load(sample, sample.getParent(), new PrintWriter(System.err, true));
+      for (int i = 0; i < WARM_UPS; i++) {
+        boolean plain = i % 4 == 1; // the other way is to be fast, too
+        Classes classes =
+            plain ? compile(sample, sample.getParent(), new PrintWriter(System.err, true)) : ready.compile(sample);
+        Class<?> program = new Loader(classes.code, sample.getParent()).mainClass(sample, classes.ofEntry);
         Program main = program(mainOf(program), new String[0]);
         main.start();
         main.join();

@@ -1,3 +1,5 @@
+package corun.sample;
+
 import java.util.*;
 import java.util.function.*;
 import java.util.stream.*;
