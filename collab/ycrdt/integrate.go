@@ -9,14 +9,15 @@ import (
 // transaction is what one call changed, for the clean-up after it and for the
 // update that tells others.
 type transaction struct {
-	number  uint64
-	touched []uint32   // clients that got structs; their state before is client.before
-	deleted []localDel // in the order of deletion; by client and clock after the clean-up
-	work    int        // see Doc.spend
-	split   []id       // places where a merge may be due
-	torn    []torn     // characters that splits have replaced
-	holed   []uint32   // clients with holes in their lists, see Doc.insertAfter
-	types   []uint32   // formatted types in which something changed, see cleanUpFormats
+	number    uint64
+	touched   []uint32   // clients that got structs; their state before is client.before
+	deleted   []localDel // in the order of deletion; by client and clock after the clean-up
+	work      int        // see Doc.spend
+	split     []id       // places where a merge may be due
+	torn      []torn     // characters that splits have replaced
+	holed     []uint32   // clients with holes in their lists, see Doc.insertAfter
+	types     []uint32   // formatted types in which something changed, see cleanUpFormats
+	formatted []uint32   // types that have their first formats
 }
 
 // localDel is a deletion in terms of the store.
@@ -47,7 +48,8 @@ func (d *Doc) begin() {
 	tx := &d.tx
 	tx.number++
 	tx.work = 0
-	tx.touched, tx.deleted, tx.split, tx.torn, tx.types = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.torn[:0], tx.types[:0]
+	tx.touched, tx.deleted, tx.split, tx.torn = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.torn[:0]
+	tx.types, tx.formatted = tx.types[:0], tx.formatted[:0]
 }
 
 // touch notes that a client is about to get structs.
@@ -109,6 +111,11 @@ func (d *Doc) retry() {
 		return
 	}
 	d.retrying = true
+	// yjs has merged what waits into one update, and begins with the highest client here, too:
+	// what is deleted first decides which of the deleted are joined.
+	slices.SortFunc(d.later, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(b.blocks[0].clock, a.blocks[0].clock))
+	})
 	d.ready = append(d.ready, d.later...)
 	d.later = d.later[:0]
 	d.integrateReady()
@@ -375,7 +382,10 @@ func (d *Doc) place(r ref, it *item) {
 		it.deleted = true
 		d.noteDeleted(it)
 	case kindFormat:
-		parent.formatted = true
+		if !parent.formatted {
+			parent.formatted = true
+			d.tx.formatted = append(d.tx.formatted, it.parent)
+		}
 	}
 	d.noteChanged(it.parent)
 	if (parent.item != 0 && d.at(parent.item).deleted) || (it.sub != 0 && it.right != 0) {

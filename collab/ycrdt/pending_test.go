@@ -280,3 +280,73 @@ func checkWaiting(t testing.TB, d *Doc) {
 		t.Errorf("%d bytes wait, not %d; of %d clients, not %d", size, d.pendingBytes, len(groups), len(d.extents))
 	}
 }
+
+// What waited is taken in from the highest client on, as by yjs: whether something is deleted
+// before or after there is more in it decides which of the deleted are joined.
+// Each update begins with its version; the want is what yjs has in the end.
+func TestOrderOfWhatWaited(t *testing.T) {
+	updates := []string{
+		"1AQHWqdWe+4XLDAUoAQNtYXABYgF2AgIxMHcYw5/ihpJoZWxsbyDwn5iAaGVsbG8gYgkBA++9nnvDP////////wA=",
+		"1AQLWqdWe+4XLDAOo1qnVnvuFywwBAX0/KAEDbWFwATABdgIE8J+YgH1AAWt6AAAAAAAAAP8B1qnVnvuFywwBAQE=",
+		"2AAAG3q3hjgwBAhMAAAOnAAQNC/CfmIAK5pel5pysBQEAAQIAAQISAd7WsIcGAQkE",
+		"1AgLWqdWe+4XLDAGI1qnVnvuFywwAAX3AASgBA21hcAZsZW5ndGgBdgICMTB8v8AAAAB7PnrX8pq8r0gF3tawhwYHh97WsIcGAQEnAN7WsIcGBwFrACcA3tawhwYHAWICBADe1rCHBgkKYu6AgOaXpeacrIfe1rCHBgADA0RJVgHe1rCHBgEABw==",
+		"1AQPe1rCHBgAoAQNtYXABYQF8/4AAACcBA21hcAFiAgQA3tawhwYBCfCfh6nwn4eqeAA=",
+		"1AQPe1rCHBg+o1qnVnvuFywwAAX4oAN7WsIcGBwFhAXsAAAAAAAAAAScBA21hcAFrAgHWqdWe+4XLDAEAAQ==",
+		"1AQHWqdWe+4XLDAAoAQNtYXABYQF9QAHWqdWe+4XLDAEAAQ==",
+	}
+	const want = "AgbWqdWe+4XLDAAhAQNtYXABYQGh1qnVnvuFywwAASgBA21hcAZsZW5ndGgBdgICMTB8v8AAAAB7PnrX8pq8r0io1qnVnvuFywwBAX0/KAEDbWFwATABdgIE8J+YgH1AAWt6AAAAAAAAAP8oAQNtYXABYgF2AgIxMHcYw5/ihpJoZWxsbyDwn5iAaGVsbG8gYgkBA++9nnvDP////////wre1rCHBgAhAQNtYXABYQEhAQNtYXABYgEABaHe1rCHBgEBAAah3tawhwYAAaHWqdWe+4XLDAABAAEnAQNtYXABawIABgLWqdWe+4XLDAEAAt7WsIcGAgAREgY="
+	doc := New(Options{ClientID: 200})
+	for _, u := range updates {
+		applyEncoded(t, doc, u)
+	}
+	if got := base64.StdEncoding.EncodeToString(encoded(t, doc)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// applyEncoded applies an update in base64, after the number of its version.
+func applyEncoded(t *testing.T, doc *Doc, u string) {
+	t.Helper()
+	update, err := base64.StdEncoding.DecodeString(u[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply := doc.ApplyUpdate
+	if u[0] == '2' {
+		apply = doc.ApplyUpdateV2
+	}
+	if err := apply(update); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A text has no formats when the edit that gave it its first ones was undone. yjs cleans up
+// the formats of all texts of a document where a nested one that has some is changed.
+func TestFirstFormatsUndone(t *testing.T) {
+	doc := New(Options{ClientID: 1117826586181259})
+	applyEncoded(t, doc, "2AAAJ0oC89Pn44BECAwQCAAAFhwAEAIgFA++/vQEBAAECAQEBAwN7QZ1vNFSAAAAA")
+	applyEncoded(t, doc, "2AAAIkoC89Pn44BEAAAMEAAgRDXRleHTwn5iAYXJyYXkEAgUBAQABAQECAHYBAWJ0A8kXAQA=")
+	failed := errors.New("failed")
+	nested := func(tx *Txn) Text {
+		text, err := tx.TextOf(doc.Array("array")[1].(Shared))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if _, err := doc.Transact(func(tx *Txn) error {
+		return errors.Join(tx.Text("text").Delete(1, 1), tx.Text("text").Format(0, 1, Object{{Key: "i", Value: true}}))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := doc.Transact(func(tx *Txn) error {
+		return errors.Join(nested(tx).Format(0, 1, Object{{Key: "i", Value: true}}), failed)
+	}); !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	applyEncoded(t, doc, "2AAARiKSNy+vHuh3SgLz0+fjgEQMDAAIEAQIFwQCBACgDAWsBAQAAAkEBAgIAAQZ5AojSxuX1o90OAQABkoCe+ry88AgBAAE=")
+	const want = "AwKI0sbl9aPdDgDBkoCe+ry88AgAkoCe+ry88AgBAYGSgJ76vLzwCAEBB5KAnvq8vPAIAAEBBHRleHQBgZKAnvq8vPAIAAEIAQVhcnJheQF2AQFidAPJFwGHkoCe+ry88AgCAgQAkoCe+ry88AgDA++/vYiSgJ76vLzwCAMBe0GdbzRUgAAAKACSgJ76vLzwCAMBawF5Aov928SElf4BAEaSgJ76vLzwCAABaQR0cnVlhpKAnvq8vPAIAQFpBG51bGwCiNLG5fWj3Q4BAAKSgJ76vLzwCAEAAg=="
+	if got := base64.StdEncoding.EncodeToString(encoded(t, doc)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -93,6 +93,11 @@ func (d *Doc) rollBack() {
 		}
 		c.hint = 0
 	}
+	for _, index := range d.tx.formatted {
+		if t := d.types[index]; t != nil {
+			t.formatted = false
+		}
+	}
 	d.tx.deleted, d.tx.touched = d.tx.deleted[:0], d.tx.touched[:0]
 	gone := func(i id) bool { return i.clock >= d.clients[i.client-1].state }
 	d.tx.split = slices.DeleteFunc(d.tx.split, gone)
