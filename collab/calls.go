@@ -86,6 +86,9 @@ type Snapshot struct {
 	Meta        Meta
 	StateVector []byte
 	Seq         int64 // of the last update in it
+	// Of the room, and not of its document:
+	Ended, RunsEnabled bool
+	Language           string // that it was made for, or ""
 }
 
 // Snapshot gives the files for a run. Files that cannot be written to a disk are
@@ -93,7 +96,7 @@ type Snapshot struct {
 func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s := new(Snapshot)
 	err := r.whenSaved(ctx, func() error {
-		*s = Snapshot{filesOf(r.doc), metaOf(r.doc), r.doc.StateVector(), r.seq}
+		*s = Snapshot{filesOf(r.doc), metaOf(r.doc), r.doc.StateVector(), r.seq, r.ended, r.runsEnabled, r.language}
 		return nil
 	})
 	if err != nil {
@@ -162,6 +165,9 @@ func (r *Room) disconnect(match func(*SyncConn) bool, code int, reason string) {
 
 // SetLocked makes the room refuse edits, or take them again.
 func (r *Room) SetLocked(locked bool) { r.post(work{call: func() { r.locked = locked }}) }
+
+// SetRunsEnabled makes snapshots say whether the room may run programs.
+func (r *Room) SetRunsEnabled(enabled bool) { r.post(work{call: func() { r.runsEnabled = enabled }}) }
 
 // SetEnded ends the room, which disconnects everybody, or opens it again.
 func (r *Room) SetEnded(ended bool) {

@@ -66,10 +66,12 @@ type Room struct {
 	awareness     *yproto.Awareness
 	conns         map[*SyncConn]struct{}
 	locked, ended bool
-	seq           int64 // of the last update that was applied
-	saved         int64 // of the last that the store has
-	unsaved       int   // bytes of those, with their overhead
-	outstanding   int   // updates that the store was given and has not answered for
+	runsEnabled   bool
+	language      string // of a room whose document names none
+	seq           int64  // of the last update that was applied
+	saved         int64  // of the last that the store has
+	unsaved       int    // bytes of those, with their overhead
+	outstanding   int    // updates that the store was given and has not answered for
 	after         []afterCommit
 	size          int // upper bound of the encoded document
 	uncounted     int // bytes that came in since size was measured

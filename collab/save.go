@@ -36,6 +36,7 @@ func (r *Room) load() error {
 	}
 	doc.SetMaxWork(0)
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
+	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
 	r.sinceSnapshot, r.bytesSince = len(stored.Updates), stored.SinceSnapshot
 	r.size, r.uncounted = doc.EncodedSize(), 0

@@ -308,6 +308,7 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 			}
 		}
 		room.SetLocked(row.Locked)
+		room.SetRunsEnabled(row.RunsEnabled)
 		room.SetEnded(row.Ended)
 		return nil
 	})

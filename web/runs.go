@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,27 +44,23 @@ type starter struct {
 // startRun takes the room's files as they are saved now and hands them to the
 // runner; everybody in the room is told what becomes of it.
 func (s *Server) startRun(ctx context.Context, id string, by starter, req runRequest) (*runner.Run, error) {
-	row, err := s.cfg.Store.Room(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case row.Ended:
-		return nil, newProblem(http.StatusConflict, "the host ended this room")
-	case !row.RunsEnabled:
-		return nil, errRunsDisabled
-	case s.cfg.Runner.Active(id) != nil:
-		return nil, runner.ErrRunActive
-	}
 	start := runner.Request{
 		Room: id, By: by.id, ByName: by.name, IP: by.ip,
 		Language: req.Language, Entry: req.Entry, Args: req.Args, Mode: req.Mode,
 		Stdin: req.Stdin, Cols: req.Cols, Rows: req.Rows,
 	}
-	err = s.withRoom(ctx, id, func(room *collab.Room) error {
+	err := s.withRoom(ctx, id, func(room *collab.Room) error {
 		snap, err := room.Snapshot(ctx)
 		if err != nil {
 			return err
+		}
+		switch {
+		case snap.Ended:
+			return newProblem(http.StatusConflict, "the host ended this room")
+		case !snap.RunsEnabled:
+			return errRunsDisabled
+		case s.cfg.Runner.Active(id) != nil:
+			return runner.ErrRunActive
 		}
 		for _, f := range snap.Files {
 			start.Files = append(start.Files, runner.File{Path: f.Path, Content: f.Content})
@@ -71,17 +68,12 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 				start.DefaultEntry = f.Path
 			}
 		}
-		if start.Language == "" {
-			start.Language = snap.Meta.Language
-		}
+		start.Language = cmp.Or(start.Language, snap.Meta.Language, snap.Language)
 		start.StateVector, start.DocSeq = snap.StateVector, snap.Seq
 		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	if start.Language == "" {
-		start.Language = row.Language
 	}
 	// The room's live side is kept until the run has ended.
 	room, err := s.liveRoom(ctx, id)
