@@ -43,7 +43,9 @@ type Run struct {
 	// as well.
 	announced chan struct{}
 	done      chan struct{}
-	// stored has what became of the run's first row, once.
+	// store stores the run's first row; nil for a run that is not kept. stored has what became
+	// of it, once.
+	store     func()
 	stored    chan error
 	stop      chan struct{} // holds a token when somebody stopped the run
 	touched   chan struct{} // holds a token when somebody typed

@@ -255,15 +255,18 @@ func (r *Runner) Start(ctx context.Context, req Request) (*Run, error) {
 		r.abandon(run)
 		return nil, err
 	}
-	// A copy: the room's active run can be looked at already.
-	row := run.row
-	go run.supervise(place)
-	err = r.store.CreateRun(ctx, &row)
-	if err == nil {
-		run.change(func(kept *store.Run) { *kept = row })
+	stored := make(chan error, 1)
+	run.store = func() {
+		row := run.row // a copy: the room's active run can be looked at already
+		err := r.store.CreateRun(ctx, &row)
+		if err == nil {
+			run.change(func(kept *store.Run) { *kept = row })
+		}
+		run.stored <- err
+		stored <- err
 	}
-	run.stored <- err
-	if err != nil {
+	go run.supervise(place)
+	if err := <-stored; err != nil {
 		<-run.done
 		return nil, fmt.Errorf("start run: %w", err)
 	}

@@ -42,6 +42,11 @@ type supervisor struct {
 func (run *Run) supervise(place *ticket) {
 	r := run.runner
 	defer r.retire(run)
+	if run.store != nil {
+		// In a goroutine of its own: the database is asked in C, and what this one asks of the
+		// box would wait until another thread takes over.
+		go run.store() // ends with stored
+	}
 	if run.former != nil {
 		<-run.former
 	}
