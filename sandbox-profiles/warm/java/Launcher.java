@@ -367,6 +367,8 @@ public final class Launcher {
       System.setOut(new PrintStream(OutputStream.nullOutputStream(), true));
       for (int i = 0; i < WARM_UPS; i++) {
         boolean plain = i % 4 == 1; // the other way is to be fast, too
+        ReadyCompiler.alone(sample.getParent()); // as all that comes when there is a program
+        rootOf(sample);
         Classes classes =
             plain ? compile(sample, sample.getParent(), new PrintWriter(System.err, true)) : ready.compile(sample);
         Class<?> program = new Loader(classes.code, sample.getParent()).mainClass(sample, classes.ofEntry);
