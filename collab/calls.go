@@ -80,15 +80,16 @@ func (r *Room) Files(ctx context.Context) (files []File, stateVector []byte, seq
 	return got.Files, got.StateVector, got.Seq, nil
 }
 
-// Snapshot is what a run is made from.
+// Snapshot is what a run is made from. Of a room that runs nothing it says no more than
+// that.
 type Snapshot struct {
 	Files       []File
 	Meta        Meta
 	StateVector []byte
-	Seq         int64 // of the last update in it
-	// Of the room, and not of its document:
-	Ended, RunsEnabled bool
-	Language           string // that it was made for, or ""
+	Seq         int64  // of the last update in it
+	Language    string // that the room was made for, or ""
+	Ended       bool
+	RunsEnabled bool
 }
 
 // Snapshot gives the files for a run. Files that cannot be written to a disk are
@@ -96,7 +97,11 @@ type Snapshot struct {
 func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s := new(Snapshot)
 	err := r.whenSaved(ctx, func() error {
-		*s = Snapshot{filesOf(r.doc), metaOf(r.doc), r.doc.StateVector(), r.seq, r.ended, r.runsEnabled, r.language}
+		if s.Ended, s.RunsEnabled = r.ended, r.runsEnabled; s.Ended || !s.RunsEnabled {
+			return nil
+		}
+		s.Files, s.Meta, s.Language = filesOf(r.doc), metaOf(r.doc), r.language
+		s.StateVector, s.Seq = r.doc.StateVector(), r.seq
 		return nil
 	})
 	if err != nil {

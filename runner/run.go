@@ -54,7 +54,7 @@ type Run struct {
 	discarded sync.WaitGroup // boxes of stages that are over
 
 	mu      sync.Mutex       // guards below
-	row     store.Run        // changed by the supervisor alone
+	row     store.Run        // numbered by store, then changed by the supervisor alone
 	size    sandbox.Size     // of the terminal
 	process *sandbox.Process // while the program executes
 	results []StageResult    // of the stages that are over

@@ -262,6 +262,7 @@ func (r *Runner) Start(ctx context.Context, req Request) (*Run, error) {
 		if err == nil {
 			run.change(func(kept *store.Run) { *kept = row })
 		}
+		run.store = nil // and what it holds of the request
 		run.stored <- err
 		stored <- err
 	}

@@ -24,7 +24,7 @@ const (
 )
 
 // supervisor is the goroutine of a run, from its acceptance to the end of its boxes. It
-// alone changes the run's row and reports.
+// alone reports, and changes the run's row when that is stored.
 type supervisor struct {
 	run        *Run
 	row        store.Run // as last reported

@@ -195,7 +195,7 @@ func (s *Store) lightTx(ctx context.Context, fn func(*sqlx.Tx) error) (err error
 		return fmt.Errorf("wait for the writing connection: %w", err)
 	}
 	defer func() { _ = conn.Close() }() // gives it back
-	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous=NORMAL"); err != nil {
+	if _, err := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous=NORMAL"); err != nil {
 		return fmt.Errorf("begin without flushing: %w", err)
 	}
 	defer func() {

@@ -293,25 +293,16 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 		}
 		change.Title = &title
 	}
-	row, err := s.cfg.Store.UpdateRoom(ctx, id, change)
+	var row *store.Room
+	err := s.withRoom(ctx, id, func(room *collab.Room) (err error) {
+		if row, err = s.changeSettings(ctx, room, id, change); err != nil || change.Title == nil {
+			return err
+		}
+		return room.Edit(ctx, "api", func(tx *ycrdt.Txn) error { return tx.Map("room").Set("title", *change.Title) })
+	})
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errNoRoom
 	}
-	if err != nil {
-		return nil, err
-	}
-	err = s.withRoom(ctx, id, func(room *collab.Room) error {
-		if change.Title != nil {
-			err := room.Edit(ctx, "api", func(tx *ycrdt.Txn) error { return tx.Map("room").Set("title", *change.Title) })
-			if err != nil {
-				return err
-			}
-		}
-		room.SetLocked(row.Locked)
-		room.SetRunsEnabled(row.RunsEnabled)
-		room.SetEnded(row.Ended)
-		return nil
-	})
 	if err != nil {
 		return nil, err
 	}
@@ -329,6 +320,21 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 	if row.Ended {
 		s.stopActive(id)
 	}
+	return row, nil
+}
+
+// changeSettings stores a change and tells the room: one after the other, so that the room
+// ends with what is stored.
+func (s *Server) changeSettings(ctx context.Context, room *collab.Room, id string, change store.RoomPatch) (*store.Room, error) {
+	s.settings.Lock()
+	defer s.settings.Unlock()
+	row, err := s.cfg.Store.UpdateRoom(ctx, id, change)
+	if err != nil {
+		return nil, err
+	}
+	room.SetLocked(row.Locked)
+	room.SetRunsEnabled(row.RunsEnabled)
+	room.SetEnded(row.Ended)
 	return row, nil
 }
 

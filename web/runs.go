@@ -44,6 +44,9 @@ type starter struct {
 // startRun takes the room's files as they are saved now and hands them to the
 // runner; everybody in the room is told what becomes of it.
 func (s *Server) startRun(ctx context.Context, id string, by starter, req runRequest) (*runner.Run, error) {
+	if s.cfg.Runner.Active(id) != nil {
+		return nil, runner.ErrRunActive
+	}
 	start := runner.Request{
 		Room: id, By: by.id, ByName: by.name, IP: by.ip,
 		Language: req.Language, Entry: req.Entry, Args: req.Args, Mode: req.Mode,
@@ -59,8 +62,6 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 			return newProblem(http.StatusConflict, "the host ended this room")
 		case !snap.RunsEnabled:
 			return errRunsDisabled
-		case s.cfg.Runner.Active(id) != nil:
-			return runner.ErrRunActive
 		}
 		for _, f := range snap.Files {
 			start.Files = append(start.Files, runner.File{Path: f.Path, Content: f.Content})

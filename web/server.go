@@ -43,6 +43,7 @@ type Config struct {
 
 // Server answers on the public listener. Make it with New, end it with Close.
 type Server struct {
+	settings sync.Mutex // guards the order in which settings of rooms are stored and made known
 	cfg      Config
 	log      *slog.Logger
 	live     *live.Hub

@@ -42,6 +42,9 @@ func (tx *transaction) shrink(keep int) {
 	if cap(tx.touched) > keep {
 		tx.touched = nil
 	}
+	if cap(tx.formatted) > keep {
+		tx.formatted = nil
+	}
 }
 
 func (d *Doc) begin() {

@@ -158,6 +158,7 @@ func (d *Doc) mergeWaiting() {
 			fresh = append(fresh, g)
 		}
 	}
+	slices.SortFunc(kept, func(a, b *group) int { return cmp.Compare(a.arrival, b.arrival) }) // of equals the first counts
 	kept, fresh = inWrittenOrder(kept), inWrittenOrder(fresh)
 	d.mergeCredit -= d.pendingBytes / 16 // for what was looked at
 	if !overlapping(kept, fresh) || d.allRepeated(fresh) {
@@ -391,6 +392,7 @@ func (d *Doc) wake(client uint64) {
 // keepWaiting makes the groups that wait now independent of the update they came
 // with, of which they may be a small part, and charges for them.
 func (d *Doc) keepWaiting() {
+	d.overlap = false // what was woken since has been merged, or stays as it is
 	for _, g := range d.woken {
 		g.before = nil
 		d.retract(g.client)

@@ -2,5 +2,6 @@
 
 package ycrdt
 
-// With the race detector slices.Grow allocates what it grows by once more.
-func init() { raceFactor = 2 }
+// With the race detector slices.Grow allocates what it grows by once more, and all takes
+// many times as long.
+func init() { raceFactor, hostileStructs = 2, 15_000 }

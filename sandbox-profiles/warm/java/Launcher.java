@@ -182,10 +182,14 @@ public final class Launcher {
     Classes compile(Path entry) throws IOException {
       classes.begin(entry);
       spoken = false;
-      boolean good =
-          tasks.getTask(
-              null, classes, said -> spoken = true, options(root), null, files.getJavaFileObjects(entry), task -> task.call());
-      return good && !spoken ? classes : null;
+      try {
+        boolean good =
+            tasks.getTask(
+                Writer.nullWriter(), classes, said -> spoken = true, options(root), null, files.getJavaFileObjects(entry), task -> task.call());
+        return good && !spoken ? classes : null;
+      } catch (RuntimeException | Error e) {
+        return null; // a fresh compiler will say so, if it is not of this one alone
+      }
     }
 
     /** Tells whether no other file below a folder can have a part in a program. */

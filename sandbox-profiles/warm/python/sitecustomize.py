@@ -37,7 +37,10 @@ def _wait():
     sys.argv.extend(arguments)
     sys.orig_argv.extend(arguments)
     if missing:
-        raise missing
+        try:
+            raise missing
+        finally:
+            del missing  # its traceback has this frame
 
 
 _wait()
