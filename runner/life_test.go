@@ -153,7 +153,7 @@ func TestStdin(t *testing.T) {
 
 func TestTerminal(t *testing.T) {
 	r := testRunner(t)
-	req := inTerminal("bash", `trap 'echo now $(stty size)' WINCH; tty; stty size; echo ready; while ! read -r -t 0.1 line; do :; done; echo "got $line"`)
+	req := inTerminal("bash", `trap 'echo now $(stty size); resized=1' WINCH; tty; stty size; echo ready; until [ "$resized" ]; do sleep 0.05; done; read -r line; echo "got $line"`)
 	req.Cols, req.Rows = 100, 30
 	rec := start(t, r, req)
 	rec.waitOutput(store.PTY, "ready")

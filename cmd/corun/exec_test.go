@@ -260,7 +260,7 @@ except KeyboardInterrupt:
 		t.Error("the terminal does itself what the program's is to do")
 	}
 	must(t, pty.Setsize(s.pty, &pty.Winsize{Cols: 120, Rows: 40}))
-	s.until("<120x40 True")
+	s.until("<120x40 True xterm-256color>\r\n") // to its end, or the echo comes in between
 	s.keys("abc\r")
 	s.until("abc\r\n<cba>\r\n") // the program's terminal echoes
 	s.keys("\x03")
