@@ -237,15 +237,23 @@ func (s *screen) keys(keys string) {
 func TestExecInATerminal(t *testing.T) {
 	dir := write(t, map[string]string{
 		"sizes.py": `
-import os, signal, sys
+import os, select, signal, sys
 def show(*_):
     size = os.get_terminal_size()
     print(f"<{size.columns}x{size.lines} {sys.stdin.isatty()} {os.environ['TERM']}>", flush=True)
 signal.signal(signal.SIGWINCH, show)
+# input() alone would not see a signal that comes just before it reads.
+signals, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
 show()
 try:
     while True:
-        print("<" + input()[::-1] + ">", flush=True)
+        ready = select.select([sys.stdin, signals], [], [])[0]
+        if signals in ready:
+            os.read(signals, 100)
+        if sys.stdin in ready:
+            print("<" + input()[::-1] + ">", flush=True)
 except KeyboardInterrupt:
     print("<interrupted>")
     sys.exit(7)
