@@ -154,7 +154,7 @@ int main(void) {
 	return down(1);
 }
 `, limits: small, want: store.StatusMemoryLimit},
-		"page cache": {bash: "cat $(find /usr/lib /usr/bin -type f -size +100k | head -n 400) > /dev/null; cat $(find /usr/lib -type f -size +100k | head -n 400) > /dev/null; echo alive",
+		"page cache": {bash: "cat $(find /usr/lib /usr/bin -type f -size +100k | head -n 200) > /dev/null; cat $(find /usr/lib -type f -size +100k | head -n 200) > /dev/null; echo alive",
 			limits: small, want: store.StatusExited, prints: "alive\n"},
 		"more than there is": {python: "import mmap\ntry:\n    m = mmap.mmap(-1, 1 << 46)\n    print('mapped')\nexcept OSError as e: print(errno.errorcode[e.errno])", limits: small, want: store.StatusExited, prints: "ENOMEM\n"},
 		"JavaScript":         {bash: "exec node -e 'const a = []; for (;;) a.push(new Uint8Array(1 << 20).fill(1))'", want: store.StatusMemoryLimit, says: "256 MiB"},
