@@ -262,23 +262,13 @@ func (b *Box) send(payload []byte, inside []*os.File) error {
 
 // sendWith writes to a socket, with descriptors beside the first byte.
 func sendWith(socket *os.File, data []byte, files []*os.File) error {
-	fds := make([]int, 0, len(files))
-	for _, f := range files {
-		conn, err := f.SyscallConn()
-		if err != nil {
-			return err
-		}
-		if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
-			return err
-		}
+	rights, err := rightsOf(files)
+	if err != nil {
+		return err
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return err
-	}
-	var rights []byte
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
 	}
 	var failed error
 	var n int

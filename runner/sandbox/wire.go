@@ -109,19 +109,9 @@ func (w *wire) send(message any, files ...*os.File) error {
 	if len(b) > maxMessage {
 		return fmt.Errorf("a message of %d bytes is too long: at most %d are possible", len(b), maxMessage)
 	}
-	var rights []byte
-	var fds []int
-	for _, f := range files {
-		conn, err := f.SyscallConn()
-		if err != nil {
-			return err
-		}
-		if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
-			return err
-		}
-	}
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
+	rights, err := rightsOf(files)
+	if err != nil {
+		return err
 	}
 	raw, err := w.file.SyscallConn()
 	if err != nil {
@@ -161,4 +151,22 @@ func closeAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close() // nothing is buffered
 	}
+}
+
+// rightsOf gives descriptors as a socket sends them beside a message; nil for none.
+func rightsOf(files []*os.File) ([]byte, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	fds := make([]int, 0, len(files))
+	for _, f := range files {
+		conn, err := f.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		if err := conn.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
+			return nil, err
+		}
+	}
+	return unix.UnixRights(fds...), nil
 }
