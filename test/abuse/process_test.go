@@ -119,12 +119,11 @@ print('gone')`, want: store.StatusExited, prints: "gone\n"},
 		"kill init": {python: `
 for s in (9, 15, 19, 11):
     attempt('init', lambda: os.kill(1, s))
-attempt('group', lambda: os.killpg(1, 9))
 attempt('host', lambda: os.kill(HOST_PID, 9))
 attempt('pidfd', lambda: call(424, call(434, 1, 0), 9, None, 0))
 attempt('queue', lambda: call(129, 1, 9, bytes(128)))
 attempt('tgkill', lambda: call(234, 1, 1, 9))`, want: store.StatusExited,
-			prints: "init EPERM\ninit EPERM\ninit EPERM\ninit EPERM\ngroup ESRCH\nhost ESRCH\npidfd EPERM\nqueue EPERM\ntgkill EPERM\n"},
+			prints: "init EPERM\ninit EPERM\ninit EPERM\ninit EPERM\nhost ESRCH\npidfd EPERM\nqueue EPERM\ntgkill EPERM\n"},
 		"signals to itself without end": {python: "signal.signal(signal.SIGUSR1, lambda *a: None)\nwhile True: os.kill(os.getpid(), signal.SIGUSR1)", limits: cpu, want: store.StatusCPULimit},
 		"queued signals":                {python: "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])\ndef flood():\n    for i in range(10000000): call(129, os.getpid(), int(signal.SIGRTMIN), struct.pack('iiiiiiq', 34, 0, -1, 0, os.getpid(), 1000, 0) + bytes(96))\nattempt('flood', flood)", limits: runner.Lower{Wall: 8 * time.Second}, want: store.StatusExited, prints: "flood EAGAIN\n"},
 		"priorities": {python: `
