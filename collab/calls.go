@@ -57,10 +57,10 @@ func (r *Room) await(ctx context.Context, result <-chan error) error {
 // Join admits a connection. The error is ErrRoomFull, ErrUnavailable, or a
 // *CloseError for a room that ended.
 func (r *Room) Join(ctx context.Context, peer Peer) (*SyncConn, error) {
-	c := &SyncConn{room: r, peer: peer, wake: make(chan struct{}, 1), clients: make(map[uint64]int)}
+	c := &SyncConn{room: r, peer: peer}
 	err := r.call(ctx, func() error { return r.join(c) })
 	if err != nil {
-		c.Close() // it may be admitted after all, when ctx ended the wait
+		c.abandon() // it may be admitted after all, when ctx ended the wait
 		return nil, err
 	}
 	return c, nil
@@ -135,6 +135,9 @@ func (r *Room) StateVector(ctx context.Context) ([]byte, error) {
 // Edit makes an edit of the server's own: saved, then shown to everybody.
 func (r *Room) Edit(ctx context.Context, author string, edit func(*ycrdt.Txn) error) error {
 	return r.whenSaved(ctx, func() error {
+		if !r.hub.Writable() {
+			return ErrUnavailable
+		}
 		update, err := r.doc.Transact(edit)
 		if err != nil {
 			return fmt.Errorf("edit document: %w", err)

@@ -12,11 +12,13 @@
 package collab
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"corun/collab/ycrdt"
@@ -30,9 +32,17 @@ const (
 	MaxAwarenessBytes = 64 << 10
 	// MaxParticipants bounds the connections to one document.
 	MaxParticipants = 200
-	// maxOwedBytes is what may wait for a slow reader: more than the largest
-	// document, so that a join alone never exceeds it.
-	maxOwedBytes = 2 * MaxDocumentBytes
+	// maxOwedBytes is what may wait for a slow reader, beside whole documents.
+	maxOwedBytes = 4 << 20
+	// maxAllOwedBytes is what may wait for all of them; beyond that a reader to whom more
+	// than fairOwedBytes are owed is let go.
+	maxAllOwedBytes = 256 << 20
+	fairOwedBytes   = 64 << 10
+	// maxStatesOwed is how many whole documents may wait for one reader. Stock clients ask
+	// for one when they connect, and may be set to do so regularly.
+	maxStatesOwed = 2
+	// maxIdleRooms is how many rooms without participants stay in memory.
+	maxIdleRooms = 512
 	// defaultUnload is how long a room without participants stays in memory.
 	defaultUnload = time.Minute
 )
@@ -44,6 +54,9 @@ const (
 	CloseTryAgain  = 1013
 	CloseGoingAway = 1001
 	CloseEnded     = 4410
+	// ClosePast is for a client that has a document of the room from before it was deleted
+	// and made again.
+	ClosePast = 4409
 )
 
 var (
@@ -62,18 +75,34 @@ type HubOptions struct {
 	UnloadAfter time.Duration
 	// OnSaved is told that more of a room was saved. It must not block.
 	OnSaved func(roomID string)
+	// OnStorage is told when edits cannot be saved any more, and when they can again. It
+	// must not block.
+	OnStorage func(ok bool)
+	// Frame gives a message as it stands on the wire, in memory that may be shared.
+	// Default: as it is.
+	Frame func(message []byte) []byte
 }
 
 // Hub holds the rooms whose document is in memory.
 type Hub struct {
 	store *store.Store
 	opts  HubOptions
+	owed  atomic.Int64 // bytes that wait for readers, without whole documents
 
-	mu     sync.Mutex // guards below, and refs, idle and leaving of each room
+	failing  atomic.Bool // edits cannot be saved
+	watch    sync.WaitGroup
+	stopping chan struct{} // closed by Close
+
+	mu     sync.Mutex // guards below, and refs, idle, place and leaving of each room
 	rooms  map[string]*Room
+	idle   list.List // rooms that nobody uses, as *Room, the one idle longest first
 	closed bool
 	// deleting holds the rooms whose rows are being deleted; closed when they are.
 	deleting map[string]chan struct{}
+	// recovered is when the store could be written again the last time, and waited what it
+	// took between two questions at the end.
+	recovered time.Time
+	waited    time.Duration
 }
 
 // NewHub makes a hub; it does nothing until a room is acquired.
@@ -84,10 +113,16 @@ func NewHub(st *store.Store, opts HubOptions) *Hub {
 	if opts.UnloadAfter == 0 {
 		opts.UnloadAfter = defaultUnload
 	}
+	if opts.Frame == nil {
+		opts.Frame = func(message []byte) []byte { return message }
+	}
+	if opts.OnStorage == nil {
+		opts.OnStorage = func(bool) {}
+	}
 	if opts.OnSaved == nil {
 		opts.OnSaved = func(string) {}
 	}
-	return &Hub{store: st, opts: opts, rooms: make(map[string]*Room), deleting: make(map[string]chan struct{})}
+	return &Hub{store: st, opts: opts, rooms: make(map[string]*Room), deleting: make(map[string]chan struct{}), stopping: make(chan struct{})}
 }
 
 // Acquire gives a room, loaded if it was not in memory; Release it. The error
@@ -112,14 +147,10 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 		if !ok {
 			r = newRoom(h, id)
 			h.rooms[id] = r
-			go r.run()
 		}
 		if !r.leaving {
 			r.refs++
-			if r.idle != nil {
-				r.idle.Stop()
-				r.idle = nil
-			}
+			h.awake(r)
 		}
 		leaving := r.leaving
 		h.mu.Unlock()
@@ -174,6 +205,21 @@ func (r *Room) Release() {
 	r.refs--
 	if r.refs == 0 && !r.leaving && !h.closed {
 		r.idle = time.AfterFunc(h.opts.UnloadAfter, func() { h.unload(r) })
+		r.place = h.idle.PushBack(r)
+		if h.idle.Len() > maxIdleRooms {
+			// Its timer does it, now, in its own goroutine.
+			h.idle.Front().Value.(*Room).idle.Reset(0)
+			h.idle.Remove(h.idle.Front())
+		}
+	}
+}
+
+// awake takes a room off the idle ones. mu is held.
+func (h *Hub) awake(r *Room) {
+	if r.idle != nil {
+		r.idle.Stop()
+		h.idle.Remove(r.place) // does nothing if it was removed
+		r.idle, r.place = nil, nil
 	}
 }
 
@@ -183,6 +229,7 @@ func (h *Hub) unload(r *Room) {
 		h.mu.Unlock()
 		return
 	}
+	h.awake(r)
 	r.leaving = true
 	h.mu.Unlock()
 	h.end(r)
@@ -202,6 +249,65 @@ func (h *Hub) Loaded() int {
 	return len(h.rooms)
 }
 
+// notSaved is what who edits is told while nothing can be saved.
+const notSaved = "edits cannot be saved on the server for the moment: what you type is kept in your editor, and is taken in as soon as it can be saved"
+
+// Writable tells whether edits can be saved.
+func (h *Hub) Writable() bool { return !h.failing.Load() }
+
+// storeFailed makes all rooms refuse edits until the store can be written again; then they
+// ask everybody for what they lack.
+func (h *Hub) storeFailed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.failing.Swap(true) {
+		return
+	}
+	h.opts.OnStorage(false)
+	h.watch.Go(h.awaitStore) // waited for in Close
+}
+
+// awaitStore asks the store again and again whether it can be written.
+func (h *Hub) awaitStore() {
+	wait := h.lastWait()
+	for {
+		select {
+		case <-h.stopping:
+			return
+		case <-time.After(wait):
+		}
+		if h.store.Ping(context.Background()) == nil {
+			break
+		}
+		wait = min(2*wait, maxStoreWait)
+	}
+	h.mu.Lock()
+	h.failing.Store(false)
+	h.recovered, h.waited = time.Now(), wait
+	h.opts.Log.Info("edits can be saved again")
+	h.opts.OnStorage(true)
+	for _, r := range h.rooms {
+		r.post(work{call: r.resync})
+	}
+	h.mu.Unlock()
+}
+
+// lastWait is how long to wait before the store is asked. One that fails again and again,
+// though it said that it works, is asked later and later.
+func (h *Hub) lastWait() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Since(h.recovered) < time.Minute {
+		return min(2*h.waited, maxStoreWait)
+	}
+	return minStoreWait
+}
+
+const (
+	minStoreWait = 250 * time.Millisecond
+	maxStoreWait = 10 * time.Second
+)
+
 // Delete disconnects everybody from a room and deletes all of it. Who comes
 // meanwhile waits, and then finds no room.
 func (h *Hub) Delete(ctx context.Context, id string) error {
@@ -214,6 +320,7 @@ func (h *Hub) Delete(ctx context.Context, id string) error {
 	h.deleting[id] = deleted
 	r, ok := h.rooms[id]
 	if ok {
+		h.awake(r)
 		r.leaving = true
 	}
 	h.mu.Unlock()
@@ -227,22 +334,87 @@ func (h *Hub) Delete(ctx context.Context, id string) error {
 		r.SetEnded(true)
 		h.end(r)
 	}
-	return h.store.DeleteRoom(ctx, id)
+	past, err := h.stateToRemember(ctx, id)
+	if err != nil {
+		return err
+	}
+	return h.store.DeleteRoom(ctx, id, past)
+}
+
+// maxPastBytes bounds what is remembered of a deleted document.
+const maxPastBytes = 64 << 10
+
+// stateToRemember is the state vector of a room's document if another room may get its name.
+func (h *Hub) stateToRemember(ctx context.Context, id string) ([]byte, error) {
+	row, err := h.store.Room(ctx, id)
+	if err != nil || !row.Open {
+		return nil, err
+	}
+	doc, _, err := h.read(ctx, id)
+	if err != nil {
+		h.opts.Log.Warn("a room is deleted whose document cannot be read", "room", id, "error", err)
+		return nil, nil
+	}
+	sv := doc.StateVector()
+	if len(sv) > maxPastBytes || string(sv) == "\x00" {
+		return nil, nil
+	}
+	return sv, nil
+}
+
+// pastDocuments gives the state vectors of deleted documents of a room's name.
+func (h *Hub) pastDocuments(ctx context.Context, id string) ([]map[uint64]uint64, error) {
+	stored, err := h.store.PastDocuments(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var all []map[uint64]uint64
+	for _, sv := range stored {
+		past, err := ycrdt.DecodeStateVector(sv)
+		if err != nil {
+			return nil, fmt.Errorf("read deleted documents of room %s: %w", id, err)
+		}
+		all = append(all, past)
+	}
+	return all, nil
+}
+
+// read makes a room's document from the store.
+func (h *Hub) read(ctx context.Context, id string) (*ycrdt.Doc, *store.Document, error) {
+	stored, err := h.store.LoadDocument(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
+	if stored.Snapshot != nil {
+		if err := doc.ApplyUpdate(stored.Snapshot); err != nil {
+			return nil, nil, fmt.Errorf("load snapshot of room %s: %w", id, err)
+		}
+	}
+	for i, u := range stored.Updates {
+		if err := doc.ApplyUpdate(u); err != nil {
+			return nil, nil, fmt.Errorf("load update %d of room %s: %w", i+1, id, err)
+		}
+	}
+	doc.SetMaxWork(0)
+	return doc, stored, nil
 }
 
 // Close disconnects everybody, waits until all is saved and ends every room.
 func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
+	if !h.closed {
+		close(h.stopping)
+	}
 	h.closed = true
 	var all []*Room
 	for _, r := range h.rooms {
 		r.leaving = true
-		if r.idle != nil {
-			r.idle.Stop()
-		}
+		h.awake(r)
 		all = append(all, r)
 	}
 	h.mu.Unlock()
+	h.watch.Wait()
 	for _, r := range all {
 		r.stop()
 	}

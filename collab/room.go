@@ -1,11 +1,13 @@
 package collab
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
+	"weak"
 
 	"corun/collab/ycrdt"
 	"corun/collab/yproto"
@@ -16,7 +18,7 @@ const (
 	// mailboxSize is how many frames may wait for a room before their senders do.
 	mailboxSize = 256
 	// mailboxBytes is how much the waiting frames may hold together before their
-	// senders wait; one more frame always fits.
+	// senders wait.
 	mailboxBytes = 8 << 20
 	// snapshotEvery is after how many updates a document is stored whole, so that
 	// loading it stays quick.
@@ -32,38 +34,41 @@ const (
 	maxUnsavedBytes = 4 << 20
 	// unsavedOverhead is what an update that waits costs beside its data, in bytes.
 	unsavedOverhead = 256
+	// awarenessTick is how long moves of cursors are gathered.
+	awarenessTick = 20 * time.Millisecond
+	// echoAfter is after how long a client that says something of itself is to hear
+	// something, lest it takes the connection for dead.
+	echoAfter = 10 * time.Second
 	// maxAwarenessIDs is for how many Yjs clients one connection may speak.
 	maxAwarenessIDs = 64
 )
 
-// Room is one room's document in memory. Its goroutine, run, owns all that is
-// not said to be otherwise; others reach it by post.
+// Room is one room's document in memory. One goroutine at a time works on it, which is
+// work; it owns all that is not said to be otherwise, and others reach it by post.
 type Room struct {
 	// Static after newRoom.
 	id     string
 	hub    *Hub
-	inbox  chan work
 	loaded chan struct{} // closed when the first load has ended
-	quit   chan struct{} // closed by stop
-	done   chan struct{} // closed when run has ended
-	once   sync.Once     // of stop
+	done   chan struct{} // closed when the room has ended
 
 	// Guarded by hub.mu.
 	refs    int
-	idle    *time.Timer // unloads it
+	idle    *time.Timer   // unloads it
+	place   *list.Element // in hub.idle
 	leaving bool
 
-	frames gate // of the frames in inbox
+	mail mailbox
 
 	loadErr error // written before loaded is closed
 
-	commitMu  sync.Mutex // guards commits
-	commits   []commit
-	committed chan struct{} // holds one token when commits is not empty
-
-	// Owned by run.
-	doc           *ycrdt.Doc // nil after a failed commit, until it is loaded again
+	// Owned by work.
+	past          []map[uint64]uint64 // state vectors of deleted documents of this name
+	doc           *ycrdt.Doc          // nil after a failed commit, until it is loaded again
 	awareness     *yproto.Awareness
+	fresh         map[uint64]struct{} // whose awareness the others are yet to be told
+	told          time.Time           // when they were last told any
+	ticking       bool                // a timer will tell them
 	conns         map[*SyncConn]struct{}
 	locked, ended bool
 	runsEnabled   bool
@@ -73,6 +78,8 @@ type Room struct {
 	unsaved       int    // bytes of those, with their overhead
 	outstanding   int    // updates that the store was given and has not answered for
 	after         []afterCommit
+	whole         weak.Pointer[[]byte] // the framed document as of wholeSeq, while somebody is to be sent it
+	wholeSeq      int64
 	size          int // upper bound of the encoded document
 	uncounted     int // bytes that came in since size was measured
 	sinceSnapshot int // updates
@@ -80,93 +87,86 @@ type Room struct {
 	snapshots     sync.WaitGroup
 }
 
-// work is what a room is given to do: a frame of a connection, or a call.
-type work struct {
-	conn  *SyncConn
-	frame []byte
-	call  func()
-}
-
-type commit struct {
-	seq  int64
-	size int
-	err  error
-}
-
 // afterCommit is done once the store has all up to seq, or has failed.
 type afterCommit struct {
-	seq int64
-	do  func(error)
+	seq    int64
+	update bool // of that update alone, not of the whole document
+	do     func(error)
 }
 
+// newRoom makes a room that loads itself.
 func newRoom(h *Hub, id string) *Room {
-	return &Room{
-		id: id, hub: h, inbox: make(chan work, mailboxSize),
-		loaded: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
-		committed: make(chan struct{}, 1), conns: make(map[*SyncConn]struct{}), awareness: yproto.NewAwareness(),
+	r := &Room{
+		id: id, hub: h, loaded: make(chan struct{}), done: make(chan struct{}),
+		conns: make(map[*SyncConn]struct{}), awareness: yproto.NewAwareness(),
 	}
+	r.post(work{call: func() {
+		r.loadErr = r.load()
+		close(r.loaded)
+	}})
+	return r
 }
 
 // post hands work to the room; false says that it has ended.
 func (r *Room) post(w work) bool {
-	select {
-	case r.inbox <- w:
-		return true
-	case <-r.done:
-		return false
+	start, ok := r.mail.put(w)
+	if start {
+		go r.work()
 	}
+	return ok
 }
 
-// postFrame hands a frame to the room, once there is room for its bytes.
+// postFrame hands a frame to the room, once there is room for it.
 func (r *Room) postFrame(c *SyncConn, frame []byte) bool {
-	return r.frames.enter(len(frame)) && r.post(work{conn: c, frame: frame})
+	start, ok := r.mail.putFrame(work{conn: c, frame: frame})
+	if start {
+		go r.work()
+	}
+	return ok
 }
 
-// stop ends the room once what it was given is saved.
-func (r *Room) stop() { r.once.Do(func() { close(r.quit) }) }
-
-// run owns the room until it is stopped.
-func (r *Room) run() {
-	defer close(r.done)
-	defer r.frames.close()
-	r.loadErr = r.load()
-	close(r.loaded)
-	if r.loadErr != nil {
-		return
+// stop ends the room once what it was given is saved; done tells when.
+func (r *Room) stop() {
+	if r.mail.stop() {
+		go r.work()
 	}
+}
+
+// work does what there is to do. It ends when there is nothing, and post begins it again.
+func (r *Room) work() {
+	var commits []commit
 	for {
-		inbox := r.inbox
-		if r.unsaved > maxUnsavedBytes {
-			inbox = nil
-		}
-		select {
-		case w := <-inbox:
-			r.handle(w)
-		case <-r.committed:
-			r.takeCommits()
-		case <-r.quit:
+		var w work
+		var more, ended bool
+		commits, w, more, ended = r.mail.next(r.full(), r.outstanding == 0, commits)
+		switch {
+		case ended:
 			r.finish()
+			close(r.done)
 			return
+		case !more:
+			return
+		case len(commits) > 0:
+			r.takeCommits(commits)
+			clear(commits)
+		default:
+			r.handle(w)
+			if r.loadErr != nil {
+				r.mail.abandon()
+				close(r.done)
+				return
+			}
 		}
 	}
 }
 
-// finish takes what waits in the mailbox, waits for the store and stores the
-// document whole.
+// full tells whether the room takes nothing in until the store has answered.
+func (r *Room) full() bool {
+	return r.unsaved > maxUnsavedBytes || (r.doc == nil && r.outstanding > 0)
+}
+
+// finish lets everybody go and stores the document whole. All is saved.
 func (r *Room) finish() {
-	for {
-		select {
-		case w := <-r.inbox:
-			r.handle(w)
-			continue
-		default:
-		}
-		break
-	}
-	for r.outstanding > 0 {
-		<-r.committed
-		r.takeCommits()
-	}
 	for c := range r.conns {
 		c.shut(CloseGoingAway, ErrClosed.Error())
 	}
@@ -182,7 +182,6 @@ func (r *Room) handle(w work) {
 		w.call()
 		return
 	}
-	r.frames.leave(len(w.frame))
 	if !w.conn.joined || r.doc == nil {
 		return // it was disconnected while the frame waited
 	}
@@ -204,7 +203,8 @@ func (r *Room) receiveSafely(c *SyncConn, frame []byte) (err error) {
 			r.hub.opts.Log.Error("a frame broke the document engine", "room", r.id, "fault", fault, "stack", string(debug.Stack()))
 			err = &CloseError{CloseBadData, "this edit could not be taken in"}
 			c.shut(CloseBadData, "this edit could not be taken in")
-			r.fail(fmt.Errorf("fault: %v", fault)) // the document may be half changed
+			r.fail(fmt.Errorf("fault: %v", fault)) // it may be half changed
+			r.reload()
 		}
 	}()
 	return r.receive(c, frame)
@@ -218,29 +218,97 @@ func (r *Room) receive(c *SyncConn, frame []byte) error {
 	}
 	switch m.Kind {
 	case yproto.SyncStep1:
-		// Encoded now, sent when all in it is saved; what comes later follows.
-		state, err := r.doc.EncodeStateAsUpdate(m.Payload)
-		if err != nil {
-			return err
-		}
-		reply := yproto.AppendSync(make([]byte, 0, len(state)+16), yproto.SyncStep2, state)
-		if c.fenced += len(reply); c.fenced > maxOwedBytes {
-			return &CloseError{CloseTryAgain, "asks for the document faster than it can be given"}
-		}
-		r.fence(func(err error) {
-			c.fenced -= len(reply)
-			if err == nil {
-				c.send(reply)
-			}
-		})
+		return r.answer(c, m.Payload)
 	case yproto.SyncStep2, yproto.SyncUpdate:
 		return r.update(c, m, frame)
 	case yproto.AwarenessState:
 		return r.aware(c, m.Payload)
 	case yproto.QueryAwareness:
-		c.send(yproto.AppendAwareness(nil, yproto.EncodeAwareness(r.awareness.All())))
+		r.send(c, yproto.AppendAwareness(nil, yproto.EncodeAwareness(r.awareness.All())))
 	}
 	return nil
+}
+
+// answer gives a client what it lacks: encoded now, sent when all in it is saved. What comes
+// later follows.
+func (r *Room) answer(c *SyncConn, stateVector []byte) error {
+	if c.fenced >= maxStatesOwed {
+		return &CloseError{CloseTryAgain, "asks for the document faster than it can be given"}
+	}
+	reply, err := r.state(stateVector)
+	if err != nil {
+		return err
+	}
+	if r.isPast(stateVector) {
+		// Merged, the two would have all text twice.
+		r.send(c, yproto.AppendDenied(nil, "permission denied: "+pastDocument))
+		return &CloseError{ClosePast, pastDocument}
+	}
+	c.fenced++
+	r.fence(func(err error) {
+		c.fenced--
+		if err != nil {
+			c.shut(CloseTryAgain, notSaved)
+			return
+		}
+		c.sendState(*reply)
+	})
+	return nil
+}
+
+const pastDocument = "this room was deleted and made again, and you still have its old document: open it afresh"
+
+// isPast tells whether a client that has that state has it from a document of the room that
+// was deleted: it knows of a client that wrote to that one and did not write to this.
+func (r *Room) isPast(stateVector []byte) bool {
+	if len(r.past) == 0 {
+		return false
+	}
+	has, err := ycrdt.DecodeStateVector(stateVector)
+	if err != nil {
+		return false // and is refused already
+	}
+	now, err := ycrdt.DecodeStateVector(r.doc.StateVector())
+	if err != nil {
+		return false
+	}
+	for client, clock := range has {
+		if clock == 0 || now[client] > 0 {
+			continue
+		}
+		for _, past := range r.past {
+			if past[client] > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// state gives the framed answer to a state vector. Those who have nothing share one.
+func (r *Room) state(stateVector []byte) (*[]byte, error) {
+	all := len(stateVector) == 0 || string(stateVector) == "\x00"
+	if all && r.wholeSeq == r.seq {
+		if whole := r.whole.Value(); whole != nil {
+			return whole, nil
+		}
+	}
+	state, err := r.doc.EncodeStateAsUpdate(stateVector)
+	if err != nil {
+		return nil, err
+	}
+	reply := new([]byte)
+	*reply = r.hub.opts.Frame(yproto.AppendSync(make([]byte, 0, len(state)+16), yproto.SyncStep2, state))
+	if all && len(state) > maxJoined {
+		r.whole, r.wholeSeq = weak.Make(reply), r.seq
+	}
+	return reply, nil
+}
+
+// send frames a message for one client.
+func (r *Room) send(c *SyncConn, message []byte) {
+	c.spoken = time.Now()
+	c.send(r.hub.opts.Frame(message))
 }
 
 // update takes in an edit: checks, applies, stores, and shows it to the others
@@ -254,19 +322,22 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	}
 	switch {
 	case c.peer.Role == store.RoleViewer:
-		c.send(yproto.AppendDenied(nil, "permission denied"))
+		r.send(c, yproto.AppendDenied(nil, "permission denied"))
 		return nil
 	case r.locked:
-		c.send(yproto.AppendDenied(nil, "permission denied: the room is locked"))
+		r.send(c, yproto.AppendDenied(nil, "permission denied: the room is locked"))
 		return nil
-	case m.Payload[0] != 0 && r.full(len(m.Payload)): // only deletions: always welcome
-		c.send(yproto.AppendDenied(nil, fmt.Sprintf("permission denied: the document is full (%d bytes at most)", MaxDocumentBytes)))
+	case !r.hub.Writable():
+		r.send(c, yproto.AppendDenied(nil, "permission denied: "+notSaved))
+		return nil
+	case m.Payload[0] != 0 && r.tooLarge(len(m.Payload)): // only deletions: always welcome
+		r.send(c, yproto.AppendDenied(nil, fmt.Sprintf("permission denied: the document is full (%d bytes at most)", MaxDocumentBytes)))
 		return nil
 	}
 	before := r.doc.Changes()
 	if err := r.doc.ApplyUpdate(m.Payload); err != nil {
 		if errors.Is(err, ycrdt.ErrPendingLimit) || errors.Is(err, ycrdt.ErrTooCostly) || errors.Is(err, ycrdt.ErrTooLarge) {
-			c.send(yproto.AppendDenied(nil, "permission denied: "+err.Error()))
+			r.send(c, yproto.AppendDenied(nil, "permission denied: "+err.Error()))
 			return nil
 		}
 		return err
@@ -291,9 +362,9 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 
 func authorOf(c *SyncConn) string { return string(c.peer.Role) }
 
-// full tells whether n more bytes would make the document too large. The bound
+// tooLarge tells whether n more bytes would make the document too large. The bound
 // grows with all that comes in; only when it is reached the document is measured.
-func (r *Room) full(n int) bool {
+func (r *Room) tooLarge(n int) bool {
 	if r.size+n <= MaxDocumentBytes {
 		return false
 	}
@@ -303,9 +374,14 @@ func (r *Room) full(n int) bool {
 	return r.size+n > MaxDocumentBytes
 }
 
-func (r *Room) broadcast(frame []byte, except *SyncConn) {
+func (r *Room) broadcast(message []byte, except *SyncConn) {
+	if len(r.conns) == 0 || (len(r.conns) == 1 && except != nil && except.joined) {
+		return
+	}
+	frame, now := r.hub.opts.Frame(message), time.Now()
 	for c := range r.conns {
 		if c != except {
+			c.spoken = now
 			c.send(frame)
 		}
 	}
@@ -334,6 +410,9 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 		if !known && len(c.clients) >= maxAwarenessIDs {
 			continue
 		}
+		if c.clients == nil {
+			c.clients = make(map[uint64]int)
+		}
 		c.clients[ch.Client] = len(ch.State)
 		c.stateBytes += len(ch.State) - had
 		mine = append(mine, ch)
@@ -341,17 +420,69 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 	if c.stateBytes > MaxAwarenessBytes { // it may speak for several, but for no more together
 		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", c.stateBytes, MaxAwarenessBytes)}
 	}
-	if news := r.awareness.Apply(mine); len(news) > 0 {
-		// To the sender too: stock providers take half a minute without a message
-		// for a dead connection, and this echo is all that one alone in a room gets.
-		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(news)), nil)
+	r.spread(r.awareness.Apply(mine))
+	if time.Since(c.spoken) > echoAfter {
+		// Stock providers take half a minute without a message for a dead connection, and
+		// this echo may be all that one alone in a room gets.
+		r.send(c, yproto.AppendAwareness(nil, yproto.EncodeAwareness(mine)))
 	}
 	if len(departed) > 0 {
 		// One that comes back with the clock it left with is told that it counts
 		// as gone; it then raises its clock and is seen at once.
-		c.send(yproto.AppendAwareness(nil, yproto.EncodeAwareness(departed)))
+		r.send(c, yproto.AppendAwareness(nil, yproto.EncodeAwareness(departed)))
 	}
 	return nil
+}
+
+// spread tells everybody of changes soon: with the edit that is being saved, as a cursor
+// moves by typing, and else at most every awarenessTick.
+func (r *Room) spread(changes []yproto.AwarenessChange) {
+	if len(changes) == 0 {
+		return
+	}
+	if r.fresh == nil {
+		r.fresh = make(map[uint64]struct{})
+	}
+	for _, ch := range changes {
+		r.fresh[ch.Client] = struct{}{}
+	}
+	wait := awarenessTick
+	if r.outstanding == 0 {
+		if wait -= time.Since(r.told); wait <= 0 {
+			r.tell()
+			return
+		}
+	}
+	if !r.ticking {
+		r.ticking = true
+		time.AfterFunc(wait, func() {
+			r.post(work{call: func() {
+				r.ticking = false
+				r.tell()
+			}})
+		})
+	}
+}
+
+// tell sends the awareness that the others are yet to be told. To one whose own it is,
+// alone, it says nothing.
+func (r *Room) tell() {
+	if len(r.fresh) == 0 {
+		return
+	}
+	changes := r.awareness.Of(r.fresh)
+	r.told = time.Now()
+	frame := r.hub.opts.Frame(yproto.AppendAwareness(nil, yproto.EncodeAwareness(changes)))
+	for c := range r.conns {
+		for id := range r.fresh {
+			if _, own := c.clients[id]; !own {
+				c.spoken = r.told
+				c.send(frame)
+				break
+			}
+		}
+	}
+	clear(r.fresh)
 }
 
 // join admits a connection and tells it where the document stands.
@@ -370,11 +501,11 @@ func (r *Room) join(c *SyncConn) error {
 	step1 := yproto.AppendSync(nil, yproto.SyncStep1, r.doc.StateVector())
 	r.fence(func(err error) {
 		if err == nil {
-			c.send(step1)
+			r.send(c, step1)
 		}
 	})
 	if all := r.awareness.All(); len(all) > 0 {
-		c.send(yproto.AppendAwareness(nil, yproto.EncodeAwareness(all)))
+		r.send(c, yproto.AppendAwareness(nil, yproto.EncodeAwareness(all)))
 	}
 	return nil
 }
@@ -398,7 +529,5 @@ func (r *Room) leave(c *SyncConn) {
 			gone = append(gone, id)
 		}
 	}
-	if changes := r.awareness.Remove(gone); len(changes) > 0 {
-		r.broadcast(yproto.AppendAwareness(nil, yproto.EncodeAwareness(changes)), nil)
-	}
+	r.spread(r.awareness.Remove(gone))
 }

@@ -2,9 +2,9 @@ package collab
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"weak"
 
-	"corun/collab/ycrdt"
 	"corun/collab/yproto"
 	"corun/store"
 )
@@ -19,22 +19,16 @@ func (r *Room) load() error {
 	if err != nil {
 		return err
 	}
-	stored, err := r.hub.store.LoadDocument(ctx, r.id)
+	doc, stored, err := r.hub.read(ctx, r.id)
 	if err != nil {
 		return err
 	}
-	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
-	if stored.Snapshot != nil {
-		if err := doc.ApplyUpdate(stored.Snapshot); err != nil {
-			return fmt.Errorf("load snapshot of room %s: %w", r.id, err)
+	r.past = nil
+	if row.Open {
+		if r.past, err = r.hub.pastDocuments(ctx, r.id); err != nil {
+			return err
 		}
 	}
-	for i, u := range stored.Updates {
-		if err := doc.ApplyUpdate(u); err != nil {
-			return fmt.Errorf("load update %d of room %s: %w", i+1, r.id, err)
-		}
-	}
-	doc.SetMaxWork(0)
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
 	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
@@ -43,13 +37,10 @@ func (r *Room) load() error {
 	return nil
 }
 
-// usable loads the document again after the store has failed.
+// usable loads the document again if that failed.
 func (r *Room) usable() error {
 	if r.doc != nil {
 		return nil
-	}
-	if r.outstanding > 0 {
-		return ErrUnavailable
 	}
 	if err := r.load(); err != nil {
 		r.hub.opts.Log.Error("load room again", "room", r.id, "error", err)
@@ -70,14 +61,10 @@ func (r *Room) save(data []byte, author string, then func(error)) {
 	r.outstanding++
 	size := len(data) + unsavedOverhead
 	r.unsaved += size
-	r.after = append(r.after, afterCommit{seq, then})
+	r.after = append(r.after, afterCommit{seq, true, then})
 	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data}, func(err error) {
-		r.commitMu.Lock()
-		r.commits = append(r.commits, commit{seq, size, err})
-		r.commitMu.Unlock()
-		select {
-		case r.committed <- struct{}{}:
-		default:
+		if r.mail.putCommit(commit{seq, size, err}) {
+			go r.work()
 		}
 	})
 }
@@ -89,56 +76,87 @@ func (r *Room) fence(do func(error)) {
 		do(nil)
 		return
 	}
-	r.after = append(r.after, afterCommit{r.seq, do})
+	r.after = append(r.after, afterCommit{r.seq, false, do})
 }
 
-func (r *Room) takeCommits() {
-	r.commitMu.Lock()
-	commits := r.commits
-	r.commits = nil
-	r.commitMu.Unlock()
+// takeCommits does what waited for the store. An update that it has is shown even if another
+// one before it failed; what was made from the whole document, which had both, is not.
+func (r *Room) takeCommits(commits []commit) {
 	for _, c := range commits {
 		r.outstanding--
 		r.unsaved -= c.size
-		switch {
-		case r.doc == nil: // an earlier one failed; this one's outcome changes nothing
-		case c.err != nil:
+		if c.err != nil {
 			r.fail(c.err)
-		default:
+			if !errors.Is(c.err, store.ErrRefused) {
+				r.hub.storeFailed()
+			}
+		} else {
 			r.saved = c.seq
-			for len(r.after) > 0 && r.after[0].seq <= c.seq {
-				do := r.after[0].do
-				r.after[0] = afterCommit{}
-				r.after = r.after[1:]
-				do(nil)
+		}
+		for len(r.after) > 0 && r.after[0].seq <= c.seq {
+			a := r.after[0]
+			r.after[0] = afterCommit{}
+			r.after = r.after[1:]
+			switch {
+			case c.err == nil && (a.update || r.doc != nil):
+				a.do(nil)
+			default:
+				a.do(ErrUnavailable)
 			}
 		}
 	}
-	if r.doc == nil || len(commits) == 0 {
+	if r.doc == nil {
+		r.reload()
 		return
 	}
+	r.tell()
 	r.hub.opts.OnSaved(r.id)
 	if r.sinceSnapshot >= snapshotEvery && r.saved == r.seq {
 		r.saveSnapshot()
 	}
 }
 
-// fail throws away a document that is ahead of what could be saved. The clients
-// still hold their edits: they connect again and bring them.
+// fail throws away a document that is ahead of what could be saved, or half changed. The
+// clients still hold their edits.
 func (r *Room) fail(err error) {
-	r.hub.opts.Log.Error("edits could not be saved", "room", r.id, "error", err)
+	if r.doc != nil {
+		r.hub.opts.Log.Error("a document is read from the store again", "room", r.id, "error", err)
+	}
 	r.doc = nil
+	r.whole = weak.Pointer[[]byte]{}
+}
+
+// reload reads the document again after fail, once the store has answered for all it was
+// given; until then the room takes nothing in. If it cannot be read, everybody is sent off.
+func (r *Room) reload() {
+	if r.outstanding > 0 {
+		return
+	}
+	if r.usable() == nil {
+		if r.hub.Writable() {
+			r.resync()
+		}
+		return
+	}
 	for c := range r.conns {
-		c.shut(CloseTryAgain, "the server could not save an edit: connect again, what you typed is kept in your editor")
+		c.shut(CloseTryAgain, "the server cannot read this document for the moment: connect again, what you typed is kept in your editor")
 		c.joined = false
 	}
 	clear(r.conns)
 	r.awareness = yproto.NewAwareness()
-	after := r.after
-	r.after = nil
-	for _, a := range after {
-		a.do(ErrUnavailable)
+}
+
+// resync asks everybody for what the document lacks.
+func (r *Room) resync() {
+	if r.usable() != nil {
+		return
 	}
+	step1 := yproto.AppendSync(nil, yproto.SyncStep1, r.doc.StateVector())
+	r.fence(func(err error) {
+		if err == nil {
+			r.broadcast(step1, nil)
+		}
+	})
 }
 
 // saveSnapshot stores the document whole, in the background. Everything in it is

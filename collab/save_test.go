@@ -5,47 +5,79 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
 
+	"corun/collab/ycrdt"
 	"corun/collab/yproto"
 	"corun/store"
 )
 
-// The database refuses writes: nothing that it refused is seen by anybody, the
-// clients are sent off to come again, and when it has recovered they bring it.
+// The database refuses writes: nothing that it refused is seen by anybody, who edits is told
+// so, and when it has recovered all of it is there, without anybody's doing.
 func TestNothingUnsavedIsSeen(t *testing.T) {
-	w := newWorld(t, HubOptions{})
+	storage := make(chan bool, 16)
+	w := newWorld(t, HubOptions{OnStorage: func(ok bool) { storage <- ok }})
 	a, b := w.join(store.RoleHost), w.join(store.RoleGuest)
-	other, err := sqlx.Connect("sqlite3", "file:"+w.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	if _, err := other.Exec(`CREATE TRIGGER full BEFORE INSERT ON updates BEGIN SELECT RAISE(FAIL, 'disk is full'); END`); err != nil {
-		t.Fatal(err)
-	}
+	recover := fullDisk(t)
 	a.typed(0, "lost? ")
-	for _, c := range []*client{a, b} {
-		if end := c.ended(); end.Code != CloseTryAgain {
-			t.Errorf("closed with %v", end)
-		}
+	if <-storage {
+		t.Error("the first that is told of the storage is that it works")
+	}
+	a.typed(0, "what else? ")
+	a.sync()
+	if len(a.denied) == 0 || !strings.Contains(a.denied[0], "cannot be saved") {
+		t.Errorf("who edits is told %q", a.denied)
 	}
 	if files, _, _, err := a.room.Files(t.Context()); err != nil || files[0].Content != "start\n" {
 		t.Errorf("what was not saved is shown: %v, %v", files, err)
 	}
-	if _, err := other.Exec(`DROP TRIGGER full`); err != nil {
+	if err := a.room.Edit(t.Context(), "api", func(*ycrdt.Txn) error { return nil }); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("an edit of the server's: %v", err)
+	}
+	b.sync()
+	if b.text() != "start\n" {
+		t.Errorf("seen, but not saved: %q", b.text())
+	}
+	recover()
+	for b.text() != "what else? lost? start\n" {
+		select {
+		case <-a.ready: // the room asks who has what it lacks
+			a.ready <- struct{}{}
+			a.take()
+		case <-b.ready:
+			b.ready <- struct{}{}
+			b.take()
+		}
+	}
+	if !<-storage {
+		t.Error("that the storage works again is not told")
+	}
+}
+
+// fullDisk makes every write to a file fail until recover is called.
+func fullDisk(t *testing.T) (recover func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
 		t.Fatal(err)
 	}
-	a.connect(store.RoleHost)
-	a.sync()
-	b.connect(store.RoleGuest)
-	if b.text() != "lost? start\n" {
-		t.Errorf("after recovery: %q", b.text())
+	set := func(limit syscall.Rlimit) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			t.Fatal(err)
+		}
 	}
+	set(syscall.Rlimit{Cur: 0, Max: was.Max})
+	recover = func() { set(was) }
+	t.Cleanup(recover)
+	return recover
 }
 
 // While the store stands still, answers and files wait; they never run ahead.
@@ -65,10 +97,10 @@ func TestAnswersWaitForTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.conn.mu.Lock()
-	queued := len(b.conn.frames)
+	queued := b.conn.out
 	b.conn.mu.Unlock()
-	if queued != 0 {
-		t.Errorf("%d frames left before the commit", queued)
+	if queued != nil {
+		t.Errorf("%q left before the commit", queued.frames)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -104,15 +136,27 @@ func TestMailboxIsBoundedInBytes(t *testing.T) {
 		frame := yproto.AppendSync(nil, yproto.SyncUpdate, c.edit(0, strings.Repeat("x", size)))
 		go func() { done <- c.conn.Receive(frame) }()
 	}
+	var readers sync.WaitGroup
+	for _, c := range clients {
+		readers.Go(func() { // or it is let go as too slow
+			for {
+				if _, err := c.next(); err != nil {
+					return
+				}
+			}
+		})
+		defer readers.Wait()
+		defer c.conn.Close()
+	}
 	// The first that went through show that the others are on their way.
 	for range 8 {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}
-	room.frames.mu.Lock()
-	waiting := room.frames.bytes
-	room.frames.mu.Unlock()
+	room.mail.mu.Lock()
+	waiting := room.mail.bytes
+	room.mail.mu.Unlock()
 	if waiting > mailboxBytes+size+64 {
 		t.Errorf("%d bytes wait", waiting)
 	}

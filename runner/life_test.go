@@ -480,7 +480,7 @@ func TestStoreFails(t *testing.T) {
 	rec := start(t, r, program("bash", "echo ready; sleep 1000"))
 	rec.waitOutput(store.Stdout, "ready")
 	// The room goes, and its runs with it.
-	if err := r.store.DeleteRoom(t.Context(), rec.run.job.Room); err != nil {
+	if err := r.store.DeleteRoom(t.Context(), rec.run.job.Room, nil); err != nil {
 		t.Fatal(err)
 	}
 	check(t, rec.run.Stop())

@@ -39,7 +39,8 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 		}
 		doc.LastSeq = snap.Seq
 	}
-	return doc, s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq > ? ORDER BY seq`, room, snap.Seq)
+	return doc, s.readUpdates(ctx, doc, func(u Stored) bool { return u.Seq > snap.Seq },
+		`WHERE room_id = ? AND seq > ? ORDER BY seq`, room, snap.Seq)
 }
 
 // UpdatesUntilSeq gives a room's updates up to one, from the first.
@@ -48,7 +49,8 @@ func (s *Store) UpdatesUntilSeq(ctx context.Context, room string, seq int64) ([]
 		return nil, err
 	}
 	doc := new(Document)
-	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq <= ? ORDER BY seq`, room, seq)
+	err := s.readUpdates(ctx, doc, func(u Stored) bool { return u.Seq <= seq },
+		`WHERE room_id = ? AND seq - n < ? ORDER BY seq`, room, seq)
 	return doc.Updates, err
 }
 
@@ -60,26 +62,49 @@ func (s *Store) UpdatesUntil(ctx context.Context, room string, at time.Time) ([]
 	doc := new(Document)
 	// By number and not by time alone: where the clock was set back, an update
 	// must not be without those it builds on.
-	err := s.readUpdates(ctx, doc, `SELECT seq, data FROM updates WHERE room_id = ? AND seq <=
-		(SELECT MAX(seq) FROM updates WHERE room_id = ? AND at <= ?) ORDER BY seq`, room, room, micros(at))
+	var last struct {
+		Seq int64 `db:"seq"`
+		N   int64 `db:"n"`
+	}
+	err := s.read.GetContext(ctx, &last, `SELECT seq, n FROM updates WHERE room_id = ? AND at <= ? ORDER BY seq DESC LIMIT 1`, room, micros(at))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the last update until %v: %w", at, err)
+	}
+	first, over := last.Seq-last.N+1, false // of that row, which may go on after the moment
+	err = s.readUpdates(ctx, doc, func(u Stored) bool {
+		over = over || (u.Seq > first && u.At.After(at))
+		return !over
+	}, `WHERE room_id = ? AND seq <= ? ORDER BY seq`, room, last.Seq)
 	return doc.Updates, err
 }
 
-func (s *Store) readUpdates(ctx context.Context, doc *Document, query string, args ...any) error {
-	rows, err := s.read.QueryxContext(ctx, query, args...)
+// readUpdates adds to doc those of the stored updates that where names and keep wants.
+func (s *Store) readUpdates(ctx context.Context, doc *Document, keep func(Stored) bool, where string, args ...any) error {
+	rows, err := s.read.QueryContext(ctx, `SELECT seq, n, at, author, data FROM updates `+where, args...)
 	if err != nil {
 		return fmt.Errorf("read updates: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var seq int64
-		var data []byte
-		if err := rows.Scan(&seq, &data); err != nil {
+		var r row
+		if err := rows.Scan(&r.seq, &r.n, &r.at, &r.author, &r.data); err != nil {
 			return fmt.Errorf("read update: %w", err)
 		}
-		doc.Updates = append(doc.Updates, data)
-		doc.LastSeq = seq
-		doc.SinceSnapshot += len(data)
+		updates, err := r.updates()
+		if err != nil {
+			return fmt.Errorf("read updates up to %d: %w", r.seq, err)
+		}
+		for _, u := range updates {
+			if !keep(u) {
+				continue
+			}
+			doc.Updates = append(doc.Updates, u.Data)
+			doc.LastSeq = u.Seq
+			doc.SinceSnapshot += len(u.Data)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read updates: %w", err)

@@ -96,7 +96,8 @@ func (r roomRow) room() *Room {
 
 // CreateRoom makes a room with its tokens and the beginning of its document.
 func (s *Store) CreateRoom(ctx context.Context, room NewRoom) error {
-	return s.tx(ctx, func(tx *sqlx.Tx) error {
+	ctx = context.WithoutCancel(ctx) // the transaction is of others too
+	return s.updates.together(func(tx *sqlx.Tx) error {
 		now := micros(s.now())
 		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, ?, ?, ?, ?)`,
 			room.ID, room.Title, room.Language, room.Open, now)
@@ -168,16 +169,42 @@ func (s *Store) UpdateRoom(ctx context.Context, id string, patch RoomPatch) (roo
 	return room, err
 }
 
-// DeleteRoom deletes a room and everything of it.
-func (s *Store) DeleteRoom(ctx context.Context, id string) error {
-	res, err := s.write.ExecContext(ctx, `DELETE FROM rooms WHERE id = ?`, id)
-	if err != nil {
-		return fmt.Errorf("delete room: %w", err)
+// pastDocuments is how many deleted documents of a room's name are remembered.
+const pastDocuments = 8
+
+// DeleteRoom deletes a room and everything of it. past is its document's state vector, by
+// which PastDocuments tells of it where the name can be used again, or nil.
+func (s *Store) DeleteRoom(ctx context.Context, id string, past []byte) error {
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM rooms WHERE id = ?`, id)
+		if err != nil {
+			return fmt.Errorf("delete room: %w", err)
+		}
+		if n, err := res.RowsAffected(); err == nil && n == 0 {
+			return fmt.Errorf("room %s: %w", id, ErrNotFound)
+		}
+		if past == nil {
+			return nil
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO past_documents (room_id, deleted_at, state_vector) VALUES (?, ?, ?)`, id, micros(s.now()), past); err != nil {
+			return fmt.Errorf("remember deleted document: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM past_documents WHERE room_id = ? AND id NOT IN
+			(SELECT id FROM past_documents WHERE room_id = ? ORDER BY id DESC LIMIT ?)`, id, id, pastDocuments)
+		if err != nil {
+			return fmt.Errorf("forget deleted documents: %w", err)
+		}
+		return nil
+	})
+}
+
+// PastDocuments gives the state vectors of documents of that name that were deleted.
+func (s *Store) PastDocuments(ctx context.Context, room string) ([][]byte, error) {
+	var all [][]byte
+	if err := s.read.SelectContext(ctx, &all, `SELECT state_vector FROM past_documents WHERE room_id = ?`, room); err != nil {
+		return nil, fmt.Errorf("read deleted documents: %w", err)
 	}
-	if n, err := res.RowsAffected(); err == nil && n == 0 {
-		return fmt.Errorf("room %s: %w", id, ErrNotFound)
-	}
-	return nil
+	return all, nil
 }
 
 // RoleByToken tells what the token with that hash allows in a room, or

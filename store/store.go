@@ -110,7 +110,9 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 	if s.decode, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSnapshotBytes)); err != nil {
 		return nil, fmt.Errorf("make decompressor: %w", err)
 	}
-	s.updates = newUpdates(s.write, s.now)
+	if s.updates, err = newUpdates(s.write, s.now); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

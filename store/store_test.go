@@ -97,11 +97,11 @@ func TestRoomsAndTokens(t *testing.T) {
 	if err != nil || !got.Locked || got.Title != "U" || !got.RunsEnabled || got.Ended {
 		t.Errorf("patched room: %+v, %v", got, err)
 	}
-	if err := s.DeleteRoom(ctx, id); err != nil {
+	if err := s.DeleteRoom(ctx, id, nil); err != nil {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"delete": s.DeleteRoom(ctx, id),
+		"delete": s.DeleteRoom(ctx, id, nil),
 		"load":   second(s.LoadDocument(ctx, id)),
 		"until":  second(s.UpdatesUntil(ctx, id, time.Now())),
 		"seq":    second(s.UpdatesUntilSeq(ctx, id, 9)),

@@ -33,13 +33,18 @@ const (
 // ErrOverloaded says that the writer is too far behind.
 var ErrOverloaded = errors.New("the store is too far behind to take more")
 
+// ErrRefused says that the schema refuses an update: its room was deleted, or another server
+// writes to the same room. Updates of other rooms are not concerned.
+var ErrRefused = errors.New("refused")
+
 // Updates appends updates with group commit: while one transaction is being
 // committed the updates of all rooms gather, and the next takes them all, so
 // that one flush of the disk serves many. One goroutine writes; close ends it.
 type Updates struct {
-	db   *sqlx.DB
-	now  func() time.Time
-	done chan struct{}
+	db     *sqlx.DB
+	insert *sqlx.Stmt
+	now    func() time.Time
+	done   chan struct{}
 
 	mu     sync.Mutex // guards below
 	wake   *sync.Cond
@@ -49,20 +54,27 @@ type Updates struct {
 	failed error // of the last transaction
 }
 
+// queued is an update, or something else to be written.
 type queued struct {
 	update  Update
 	at      int64
+	do      func(*sqlx.Tx) error // or nil
 	done    func(error)
-	refused error // it was not taken in; only its turn to be told is waited for
+	refused error // of what was not taken in; only its turn to be told is waited for
+	failed  error // of do
 }
 
 func (q *queued) size() int { return len(q.update.Data) + queuedOverhead }
 
-func newUpdates(db *sqlx.DB, now func() time.Time) *Updates {
-	u := &Updates{db: db, now: now, done: make(chan struct{})}
+func newUpdates(db *sqlx.DB, now func() time.Time) (*Updates, error) {
+	insert, err := db.Preparex(`INSERT INTO updates (room_id, seq, n, at, author, data) VALUES (?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		return nil, fmt.Errorf("prepare insert: %w", err)
+	}
+	u := &Updates{db: db, insert: insert, now: now, done: make(chan struct{})}
 	u.wake = sync.NewCond(&u.mu)
 	go u.run()
-	return u
+	return u, nil
 }
 
 // Updates is the way to append updates.
@@ -93,6 +105,23 @@ func (u *Updates) Append(update Update, done func(error)) {
 	u.bytes += q.size()
 	u.wake.Signal()
 	u.mu.Unlock()
+}
+
+// together runs do in the writer's next transaction, with the updates that wait, so that one
+// flush serves all. What do does is undone if it fails. It may run twice.
+func (u *Updates) together(do func(*sqlx.Tx) error) error {
+	result := make(chan error, 1)
+	q := queued{do: do, done: func(err error) { result <- err }}
+	u.mu.Lock()
+	if u.closed {
+		u.mu.Unlock()
+		return ErrClosed
+	}
+	u.queue = append(u.queue, q)
+	u.bytes += q.size()
+	u.wake.Signal()
+	u.mu.Unlock()
+	return <-result
 }
 
 func (u *Updates) run() {
@@ -127,6 +156,8 @@ func (u *Updates) run() {
 				q.done(q.refused)
 			case err != nil:
 				q.done(err)
+			case q.do != nil:
+				q.done(q.failed)
 			default:
 				q.done(failed[q.update.Room])
 			}
@@ -160,28 +191,59 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 		return "", fmt.Errorf("begin transaction: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	insert, err := tx.PreparexContext(ctx, `INSERT INTO updates (room_id, seq, at, author, data) VALUES (?, ?, ?, ?, ?)`)
-	if err != nil {
-		return "", fmt.Errorf("prepare insert: %w", err)
+	insert := tx.StmtxContext(ctx, u.insert)
+	rows := rowsOf{at: make(map[string]int)}
+	write := func() (refused string, err error) {
+		for _, row := range rows.list {
+			_, err := insert.ExecContext(ctx, row.room, row.seq, row.n, row.at, row.author, row.data)
+			var refusal sqlite3.Error
+			if errors.As(err, &refusal) && refusal.Code == sqlite3.ErrConstraint {
+				return row.room, fmt.Errorf("store update %d of room %s: %w: %w", row.seq, row.room, ErrRefused, err)
+			}
+			if err != nil {
+				return "", fmt.Errorf("store updates: %w", err)
+			}
+		}
+		rows.clear()
+		return "", nil
 	}
-	defer insert.Close()
-	for _, q := range batch {
-		if q.refused != nil || failed[q.update.Room] != nil {
-			continue
+	for i := range batch {
+		q := &batch[i]
+		switch {
+		case q.refused != nil || failed[q.update.Room] != nil:
+		case q.do == nil:
+			rows.add(q)
+		default:
+			if refused, err := write(); err != nil {
+				return refused, err
+			}
+			if q.failed, err = nested(ctx, tx, q.do); err != nil {
+				return "", err
+			}
 		}
-		_, err := insert.ExecContext(ctx, q.update.Room, q.update.Seq, q.at, q.update.Author, q.update.Data)
-		var refusal sqlite3.Error
-		if errors.As(err, &refusal) && refusal.Code == sqlite3.ErrConstraint {
-			return q.update.Room, fmt.Errorf("store update %d of room %s: %w", q.update.Seq, q.update.Room, err)
-		}
-		if err != nil {
-			return "", fmt.Errorf("store updates: %w", err)
-		}
+	}
+	if refused, err := write(); err != nil {
+		return refused, err
 	}
 	if err := tx.Commit(); err != nil {
 		return "", fmt.Errorf("commit updates: %w", err)
 	}
 	return "", nil
+}
+
+// nested runs do and undoes what it did if it fails. err is not its failure but one to do so.
+func nested(ctx context.Context, tx *sqlx.Tx, do func(*sqlx.Tx) error) (failed, err error) {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
+		return nil, fmt.Errorf("begin nested transaction: %w", err)
+	}
+	end := "RELEASE one"
+	if failed = do(tx); failed != nil {
+		end = "ROLLBACK TO one; RELEASE one"
+	}
+	if _, err := tx.ExecContext(ctx, end); err != nil {
+		return failed, errors.Join(failed, fmt.Errorf("end nested transaction: %w", err))
+	}
+	return failed, nil
 }
 
 // health tells whether updates can be stored. After a failure it tries a write
@@ -210,4 +272,5 @@ func (u *Updates) close() {
 	u.wake.Signal()
 	u.mu.Unlock()
 	<-u.done
+	_ = u.insert.Close() // the database is about to be closed
 }

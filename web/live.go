@@ -96,6 +96,9 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		if err := s.stillGood(ctx, a); err != nil {
 			return err
 		}
+		if !s.cfg.Rooms.Writable() {
+			member.Send(storageMessage(false))
+		}
 		c := &liveClient{server: s, access: a, ip: s.remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
 		return pump(ctx, ws, maxLiveMessage,
 			func(kind int, data []byte) error { return c.receive(ctx, kind, data) },

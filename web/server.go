@@ -39,6 +39,7 @@ type Config struct {
 	// Origins are the origins whose pages may open web sockets besides our own,
 	// as scheme://host[:port].
 	Origins []string
+	Limits  Limits
 }
 
 // Server answers on the public listener. Make it with New, end it with Close.
@@ -48,8 +49,13 @@ type Server struct {
 	log      *slog.Logger
 	live     *live.Hub
 	events   *eventLog
-	upgrader websocket.Upgrader
-	mux      http.Handler
+	upgrader websocket.Upgrader // of /live
+	// syncUpgrader makes sockets that are to cost little while nothing happens.
+	syncUpgrader websocket.Upgrader
+	admission    *admission
+	heart        *heart
+	stopHeart    context.CancelFunc
+	mux          http.Handler
 
 	// sockets counts the open web sockets, so that Close can wait for them.
 	sockets sync.WaitGroup
@@ -61,7 +67,7 @@ type Server struct {
 var openAPI []byte
 
 // New makes a server. Nothing runs until its handler is called, but for the
-// writer of the event log.
+// writer of the event log and the heartbeat of sockets.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, log: cfg.Log}
 	s.events = newEventLog(cfg.Store, cfg.Log)
@@ -76,6 +82,13 @@ func New(cfg Config) *Server {
 			writeProblem(w, newProblem(status, "this address speaks web sockets: %v", reason))
 		},
 	}
+	s.syncUpgrader = s.upgrader
+	s.syncUpgrader.ReadBufferSize, s.syncUpgrader.WriteBufferSize = 512, 1<<10
+	s.syncUpgrader.WriteBufferPool = &sync.Pool{}
+	s.admission, s.heart = newAdmission(cfg.Limits), newHeart()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopHeart = cancel
+	go s.heart.run(ctx) // until Close
 	s.mux = s.routes()
 	return s
 }
@@ -129,6 +142,18 @@ func (s *Server) routes() http.Handler {
 // ServeHTTP answers a request on the public listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
+// Storage tells everybody that edits cannot be saved any more, or that they can again.
+func (s *Server) Storage(ok bool) { s.live.Broadcast(storageMessage(ok)) }
+
+// storageMessage is what the page shows above the editor while nothing can be saved.
+func storageMessage(ok bool) map[string]any {
+	msg := map[string]any{"type": "storage", "writable": ok}
+	if !ok {
+		msg["message"] = "The server cannot save edits for the moment. What you type is kept in this page and is taken in as soon as it can be saved."
+	}
+	return msg
+}
+
 // Close tells everybody that the server goes away, waits for their sockets and
 // writes out the event log. Listeners are closed before it is called.
 func (s *Server) Close(ctx context.Context) error {
@@ -136,6 +161,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.closing = true
 	s.mu.Unlock()
 	s.live.CloseAll("the server is going away")
+	defer func() { s.stopHeart(); <-s.heart.done }()
 	done := make(chan struct{})
 	go func() { s.sockets.Wait(); close(done) }()
 	select {

@@ -26,61 +26,92 @@ const (
 	pongWait  = 60 * time.Second
 )
 
-// serveSync is the y-websocket protocol: a reader that hands frames to the
-// room, and a writer for what the room has for this client.
-func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) error {
+// serveSync is the y-websocket protocol. It returns when the client has joined; what goes on
+// then needs neither the request nor its goroutine, see syncSocket.
+func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
+	leave, err := s.admission.enter(s.remoteIP(r))
+	if err != nil {
+		return err
+	}
+	c := &syncSocket{server: s, leave: leave}
+	defer func() {
+		if c.conn == nil {
+			leave()
+		}
+	}()
+	done, err := s.admission.join(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	a, err := s.authorize(r.Context(), r.PathValue("room"), r.URL.Query().Get("token"))
 	if err != nil {
 		return err
 	}
-	return s.socket(w, r, func(ctx context.Context, ws *websocket.Conn) error {
-		if a.room.Ended {
-			return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
-		}
-		room, err := s.cfg.Rooms.Acquire(ctx, a.room.ID)
-		if err != nil {
-			return err
-		}
-		defer room.Release()
-		conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, RemoteAddr: s.remoteIP(r)})
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		if err := s.stillGood(ctx, a); err != nil {
-			return err
-		}
-		return pump(ctx, ws, maxSyncMessage,
-			func(kind int, data []byte) error {
-				if kind != websocket.BinaryMessage {
-					return &collab.CloseError{Code: websocket.CloseInvalidFramePayloadData, Reason: "text frame: documents travel in binary frames"}
-				}
-				return conn.Receive(data)
-			},
-			func(ctx context.Context) error {
-				frames, err := conn.Next(ctx)
-				if err != nil {
-					return err
-				}
-				for _, frame := range frames {
-					if err := writeMessage(ws, websocket.BinaryMessage, frame); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-	})
+	if !s.enter() {
+		return goingAway()
+	}
+	if c.ws, err = s.syncUpgrader.Upgrade(w, r, nil); err != nil {
+		s.sockets.Done()
+		return nil // the upgrader has answered
+	}
+	if err := c.join(r.Context(), a); err != nil {
+		code, reason := s.closeCode(err)
+		sayGoodbye(c.ws, code, reason)
+		go func() { // the goodbye may take a while to be read
+			defer s.sockets.Done()
+			_, _ = io.Copy(io.Discard, c.ws.NetConn())
+			_ = c.ws.NetConn().Close()
+		}()
+		return nil
+	}
+	go c.read()
+	return nil
+}
+
+// join makes the client one of the room's.
+func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
+	if a.room.Ended {
+		return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
+	}
+	room, err := c.server.cfg.Rooms.Acquire(ctx, a.room.ID)
+	if err != nil {
+		return err
+	}
+	c.room = room
+	c.ws.SetReadLimit(maxSyncMessage)
+	c.ws.SetPongHandler(func(string) error { c.heard.Store(time.Now().UnixNano()); return nil })
+	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Ready: c.ready})
+	if err != nil {
+		room.Release()
+		return err
+	}
+	c.conn = conn
+	c.server.heart.add(c)
+	if err := c.server.stillGood(ctx, a); err != nil {
+		conn.End(c.server.closeCode(err)) // the reader takes it down
+	}
+	return nil
+}
+
+func goingAway() error {
+	p := newProblem(http.StatusServiceUnavailable, "the server is going away")
+	p.retryAfter = 5 * time.Second
+	return p
 }
 
 // socket upgrades the request, runs serve and closes with the code that its
 // error asks for. serve must have stopped all use of the socket when it returns.
 func (s *Server) socket(w http.ResponseWriter, r *http.Request, serve func(context.Context, *websocket.Conn) error) error {
 	if !s.enter() {
-		p := newProblem(http.StatusServiceUnavailable, "the server is going away")
-		p.retryAfter = 5 * time.Second
-		return p
+		return goingAway()
 	}
 	defer s.sockets.Done()
+	leave, err := s.admission.enter(s.remoteIP(r))
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return nil // the upgrader has answered

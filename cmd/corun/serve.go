@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -49,6 +51,11 @@ type serveCmd struct {
 	RunsPerMinuteAddress int      `help:"Runs that may be started in a minute from one IP address." default:"60" placeholder:"N"`
 	MaxRunning           int      `help:"Programs that run at once. Default: by processors and memory." default:"0" placeholder:"N"`
 	MaxQueued            int      `help:"Runs that may wait for their turn." default:"256" placeholder:"N"`
+
+	MaxConnections           int `help:"Web sockets that may be open." default:"50000" placeholder:"N"`
+	MaxConnectionsAddress    int `help:"Web sockets that may be open from one IP address but this machine's own." default:"500" placeholder:"N"`
+	ConnectionsPerSecond     int `help:"Web sockets that may be opened in a second." default:"5000" placeholder:"N"`
+	ConnectionsPerSecondAddr int `name:"connections-per-second-address" help:"Web sockets that may be opened in a second from one IP address but this machine's own." default:"50" placeholder:"N"`
 
 	Durability string `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
 }
@@ -119,11 +126,17 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		return err
 	}
 	var server *web.Server // set before any room is loaded
-	rooms := collab.NewHub(st, collab.HubOptions{Log: log, OnSaved: func(id string) { server.Saved(id) }})
+	rooms := collab.NewHub(st, collab.HubOptions{
+		Log: log, OnSaved: func(id string) { server.Saved(id) }, OnStorage: func(ok bool) { server.Storage(ok) }, Frame: web.Frame,
+	})
 
 	server = web.New(web.Config{
 		Store: st, Rooms: rooms, Runner: run, Log: log, Origins: c.AllowOrigin, OpenRooms: c.OpenRooms,
-		TrustProxy:      c.TrustProxy,
+		TrustProxy: c.TrustProxy,
+		Limits: web.Limits{
+			Sockets: c.MaxConnections, SocketsPerAddress: c.MaxConnectionsAddress,
+			Handshakes: c.ConnectionsPerSecond, HandshakesPerAddress: c.ConnectionsPerSecondAddr,
+		},
 		AnyoneMayCreate: c.Create == "anyone" || (c.Create == "" && local),
 	})
 	// On the way out: runs end first, so that everybody sees the verdict; then the
@@ -157,6 +170,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		return nil
 	})
 
+	defer freeMemoryOnRequest()()
 	log.Info("serving", "addr", listener.Addr().String(), "admin", admin.Addr().String(), "version", version)
 	if _, err := fmt.Fprintf(out, "\n  Corun is at http://%s\n\n", displayAddr(listener.Addr())); err != nil {
 		log.Debug("print address", "error", err)
@@ -170,6 +184,24 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		return fmt.Errorf("serve: %w", err)
 	case <-launcher.Gone():
 		return errors.New("the launcher has ended, so no program can be run: see its words above, and start the server again")
+	}
+}
+
+// freeMemoryOnRequest gives unused memory back to the system at each SIGUSR2, until stop is
+// called.
+func freeMemoryOnRequest() (stop func()) {
+	requests, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(requests, unix.SIGUSR2)
+	go func() {
+		defer close(ended)
+		for range requests {
+			debug.FreeOSMemory()
+		}
+	}()
+	return func() {
+		signal.Stop(requests)
+		close(requests)
+		<-ended
 	}
 }
 

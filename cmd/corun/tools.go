@@ -285,7 +285,8 @@ func (c *roomDeleteCmd) Run(ctx context.Context, common *common) error {
 		return err
 	}
 	defer st.Close()
-	if err := st.DeleteRoom(ctx, c.ID); err != nil {
+	rooms := collab.NewHub(st, collab.HubOptions{})
+	if err := errors.Join(rooms.Delete(ctx, c.ID), rooms.Close(ctx)); err != nil {
 		return fmt.Errorf("delete room %s: %w", c.ID, err)
 	}
 	return nil

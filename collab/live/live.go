@@ -213,18 +213,31 @@ func (h *Hub) Rooms() (rooms, participants int) {
 	return len(all), participants
 }
 
-// CloseAll disconnects everyone, for the end of the server.
-func (h *Hub) CloseAll(reason string) {
+// Broadcast tells everybody in all rooms.
+func (h *Hub) Broadcast(v any) {
+	h.each(func(r *Room) {
+		r.mu.Lock()
+		defer r.unlock()
+		r.broadcast(v)
+	})
+}
+
+// each calls fn with every room.
+func (h *Hub) each(fn func(*Room)) {
 	h.mu.Lock()
-	all := make([]*Room, 0, len(h.rooms))
-	for _, r := range h.rooms {
-		all = append(all, r)
-	}
+	all := slices.Collect(maps.Values(h.rooms))
 	h.mu.Unlock()
 	for _, r := range all {
+		fn(r)
+	}
+}
+
+// CloseAll disconnects everyone, for the end of the server.
+func (h *Hub) CloseAll(reason string) {
+	h.each(func(r *Room) {
 		r.Disconnect(func(*Member) bool { return true }, CloseGoingAway, reason)
 		r.stopGrace()
-	}
+	})
 }
 
 // Room is the live side of one room.

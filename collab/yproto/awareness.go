@@ -136,6 +136,18 @@ func (a *Awareness) All() []AwarenessChange {
 	return all
 }
 
+// Of gives the states of some clients, also of those that have gone.
+func (a *Awareness) Of(clients map[uint64]struct{}) []AwarenessChange {
+	all := make([]AwarenessChange, 0, len(clients))
+	for id := range clients {
+		if e, known := a.clients[id]; known {
+			all = append(all, AwarenessChange{id, e.clock, e.state})
+		}
+	}
+	slices.SortFunc(all, func(x, y AwarenessChange) int { return cmp.Compare(x.Client, y.Client) })
+	return all
+}
+
 // EncodeAwareness writes changes as an awareness update.
 func EncodeAwareness(changes []AwarenessChange) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(changes)))

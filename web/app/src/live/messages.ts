@@ -85,6 +85,7 @@ export type ServerMessage =
   | { type: 'run.stdin'; run: Run; by: string; data: string }
   | { type: 'run.truncated'; run: Run; stream: string; dropped: number }
   | { type: 'saved'; state_vector: string }
+  | { type: 'storage'; writable: boolean; message?: string }
   | { type: 'room.updated'; room: RoomInfo }
   | { type: 'token.rotated'; role: Role; token: string; resume?: string }
   | { type: 'error'; code: string; message: string; ref?: unknown }

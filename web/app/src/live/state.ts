@@ -13,12 +13,14 @@ export interface LiveState {
   run: Run | null
   /** The last run that is over and left files; they stay in sight until the next is over. */
   left: Run | null
+  /** Why edits cannot be saved for the moment, in the server's words, or ''. */
+  storageProblem: string
   /** Place in the queue while the run waits; 0 is next. */
   position: number | null
 }
 
 export const initialState: LiveState = {
-  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, left: null, position: null,
+  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, left: null, storageProblem: '', position: null,
 }
 
 function withParticipant(all: readonly Participant[], one: Participant): Participant[] {
@@ -50,6 +52,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         languages: msg.languages ?? [],
         run: msg.run,
         left: leftBy(msg.run, state.left),
+        storageProblem: '', // where there is one the server says so next
         position: null,
       }
     }
@@ -82,6 +85,8 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
     }
     case 'run.stage':
       return { ...state, run: newerRun(state, { ...msg.run, stage: msg.stage }) }
+    case 'storage':
+      return { ...state, storageProblem: msg.writable ? '' : (msg.message ?? '') }
     case 'room.updated':
       return { ...state, room: msg.room }
     default:
@@ -92,7 +97,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
 export const isActive = (run: Run | null): run is Run => run !== null && run.state !== 'finished'
 
 export const mayEdit = (s: LiveState): boolean =>
-  s.you !== null && s.you.role !== 'viewer' && s.room?.locked !== true
+  s.you !== null && s.you.role !== 'viewer' && s.room?.locked !== true && s.storageProblem === ''
 
 export const mayRun = (s: LiveState): boolean =>
   s.you !== null && s.you.role !== 'viewer' && s.room?.runs_enabled !== false

@@ -7,8 +7,10 @@ import type { RoomSession } from './session.ts'
 
 export function EditorPane({ session }: { session: RoomSession }) {
   const file = session.shown.value
-  const { you, room } = session.state.value
-  const why = you?.role === 'viewer' ? t.readOnlyViewer : room?.locked === true ? t.readOnlyLocked : ''
+  const { you, room, storageProblem } = session.state.value
+  const why = you?.role === 'viewer' ? t.readOnlyViewer
+    : room?.locked === true ? t.readOnlyLocked
+      : storageProblem !== '' ? t.readOnlyStorage : ''
   const histories = useMemo(() => new Map<string, Y.UndoManager>(), [session])
   return (
     <main class="editor-pane" data-testid="editor">

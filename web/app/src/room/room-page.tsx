@@ -50,7 +50,10 @@ export function RoomPage({ link }: { link: RoomLink }) {
 /** What must be told: to the eye while it matters, to a screen reader in words. */
 function Notices({ session }: { session: RoomSession }) {
   const refused = session.doc.refused.value
-  const text = refused === '' ? session.notice.value : t.refused(refused)
+  const storage = session.state.value.storageProblem
+  // What was refused for that reason is taken in by itself when it is over.
+  useEffect(() => { session.doc.refused.value = '' }, [storage])
+  const text = storage !== '' ? storage : refused === '' ? session.notice.value : t.refused(refused)
   return (
     <>
       <div class="sr-only" role="status" aria-live="polite" data-testid="announcement">{session.announcement.value}</div>
@@ -58,7 +61,7 @@ function Notices({ session }: { session: RoomSession }) {
         {text !== '' && (
           <div class="notice" data-testid="notice">
             <span>{text}</span>
-            <button type="button" class="quiet" onClick={() => { session.tell(''); session.doc.refused.value = '' }}>{t.dismiss}</button>
+            {storage === '' && <button type="button" class="quiet" onClick={() => { session.tell(''); session.doc.refused.value = '' }}>{t.dismiss}</button>}
           </div>
         )}
       </div>
