@@ -362,19 +362,15 @@ func (h *Hub) stateToRemember(ctx context.Context, id string) ([]byte, error) {
 	return sv, nil
 }
 
-// pastDocuments gives the state vectors of deleted documents of a room's name.
-func (h *Hub) pastDocuments(ctx context.Context, id string) ([]map[uint64]uint64, error) {
-	stored, err := h.store.PastDocuments(ctx, id)
-	if err != nil {
-		return nil, err
-	}
+// statesOf reads state vectors.
+func statesOf(vectors [][]byte) ([]map[uint64]uint64, error) {
 	var all []map[uint64]uint64
-	for _, sv := range stored {
-		past, err := ycrdt.DecodeStateVector(sv)
+	for _, sv := range vectors {
+		state, err := ycrdt.DecodeStateVector(sv)
 		if err != nil {
-			return nil, fmt.Errorf("read deleted documents of room %s: %w", id, err)
+			return nil, fmt.Errorf("read a deleted document's state: %w", err)
 		}
-		all = append(all, past)
+		all = append(all, state)
 	}
 	return all, nil
 }

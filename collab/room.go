@@ -134,11 +134,9 @@ func (r *Room) stop() {
 
 // work does what there is to do. It ends when there is nothing, and post begins it again.
 func (r *Room) work() {
-	var commits []commit
+	var spare []commit
 	for {
-		var w work
-		var more, ended bool
-		commits, w, more, ended = r.mail.next(r.full(), r.outstanding == 0, commits)
+		commits, w, more, ended := r.mail.next(r.full(), r.outstanding == 0, spare)
 		switch {
 		case ended:
 			r.finish()
@@ -149,6 +147,7 @@ func (r *Room) work() {
 		case len(commits) > 0:
 			r.takeCommits(commits)
 			clear(commits)
+			spare = commits
 		default:
 			r.handle(w)
 			if r.loadErr != nil {

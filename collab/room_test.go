@@ -38,7 +38,7 @@ func newWorld(t testing.TB, opts HubOptions) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.st.CreateRoom(t.Context(), store.NewRoom{ID: "r", InitialUpdate: update}); err != nil {
+	if _, err := w.st.CreateRoom(t.Context(), store.NewRoom{ID: "r", InitialUpdate: update}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -378,7 +378,7 @@ func FuzzReceive(f *testing.F) {
 
 func TestCorruptDocumentIsNotEmpty(t *testing.T) {
 	w := newWorld(t, HubOptions{})
-	if err := w.st.CreateRoom(t.Context(), store.NewRoom{ID: "bad", InitialUpdate: []byte{9, 9, 9}}); err != nil {
+	if _, err := w.st.CreateRoom(t.Context(), store.NewRoom{ID: "bad", InitialUpdate: []byte{9, 9, 9}}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -3,6 +3,7 @@ package collab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"weak"
 
 	"corun/collab/yproto"
@@ -15,20 +16,14 @@ import (
 // load reads the document from the store.
 func (r *Room) load() error {
 	ctx := context.Background() // the room belongs to no one visitor
-	row, err := r.hub.store.Room(ctx, r.id)
-	if err != nil {
-		return err
-	}
 	doc, stored, err := r.hub.read(ctx, r.id)
 	if err != nil {
 		return err
 	}
-	r.past = nil
-	if row.Open {
-		if r.past, err = r.hub.pastDocuments(ctx, r.id); err != nil {
-			return err
-		}
+	if r.past, err = statesOf(stored.Past); err != nil {
+		return fmt.Errorf("load room %s: %w", r.id, err)
 	}
+	row := stored.Room
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
 	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq

@@ -146,7 +146,7 @@ func newRoom(t testing.TB, r *Runner) string {
 	for _, role := range store.Roles {
 		_, hashes[role] = store.NewToken()
 	}
-	err := r.store.CreateRoom(context.Background(), store.NewRoom{ID: id, Title: "test", Language: "python", TokenHashes: hashes})
+	_, err := r.store.CreateRoom(context.Background(), store.NewRoom{ID: id, Title: "test", Language: "python", TokenHashes: hashes})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,36 +11,45 @@ import (
 // Document is what a room's document is loaded from: a snapshot, if there is
 // one, and the updates after it.
 type Document struct {
-	Snapshot []byte // an update that holds all up to SnapshotSeq, or nil
+	Room     *Room
+	Snapshot []byte // an update that holds all up to a number, or nil
 	Updates  [][]byte
 	LastSeq  int64 // of the last update, 0 if there is none
 	// SinceSnapshot counts Updates in bytes.
 	SinceSnapshot int
+	// Past holds, for an open room, the state vectors of documents of its name that were
+	// deleted.
+	Past [][]byte
 }
 
-// LoadDocument reads a room's document. An error is never an empty document.
+// LoadDocument reads a room and its document. An error is never an empty document.
 func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error) {
-	if _, err := s.Room(ctx, room); err != nil {
-		return nil, err
+	var row struct {
+		roomRow
+		Seq  sql.NullInt64 `db:"seq"`
+		Data []byte        `db:"data"`
 	}
-	var snap struct {
-		Seq  int64  `db:"seq"`
-		Data []byte `db:"data"`
+	err := s.read.GetContext(ctx, &row, `SELECT rooms.*, snapshots.seq, snapshots.data FROM rooms
+		LEFT JOIN snapshots ON snapshots.room_id = rooms.id WHERE rooms.id = ?`, room)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("room %s: %w", room, ErrNotFound)
 	}
-	doc := new(Document)
-	err := s.read.GetContext(ctx, &snap, `SELECT seq, data FROM snapshots WHERE room_id = ?`, room)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-	case err != nil:
-		return nil, fmt.Errorf("read snapshot: %w", err)
-	default:
-		if doc.Snapshot, err = s.decode.DecodeAll(snap.Data, nil); err != nil {
+	if err != nil {
+		return nil, fmt.Errorf("read room and snapshot: %w", err)
+	}
+	doc := &Document{Room: row.room(), LastSeq: row.Seq.Int64}
+	if row.Seq.Valid {
+		if doc.Snapshot, err = s.decode.DecodeAll(row.Data, nil); err != nil {
 			return nil, fmt.Errorf("unpack snapshot of room %s: %w", room, err)
 		}
-		doc.LastSeq = snap.Seq
 	}
-	return doc, s.readUpdates(ctx, doc, func(u Stored) bool { return u.Seq > snap.Seq },
-		`WHERE room_id = ? AND seq > ? ORDER BY seq`, room, snap.Seq)
+	if doc.Room.Open {
+		if doc.Past, err = s.pastDocuments(ctx, room); err != nil {
+			return nil, err
+		}
+	}
+	return doc, s.readUpdates(ctx, doc, func(u Stored) bool { return u.Seq > row.Seq.Int64 },
+		`WHERE room_id = ? AND seq > ? ORDER BY seq`, room, row.Seq.Int64)
 }
 
 // UpdatesUntilSeq gives a room's updates up to one, from the first.

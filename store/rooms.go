@@ -94,11 +94,19 @@ func (r roomRow) room() *Room {
 	return &Room{r.ID, r.Title, r.Language, r.Locked, r.RunsEnabled, r.Ended, r.Open, fromMicros(r.CreatedAt)}
 }
 
-// CreateRoom makes a room with its tokens and the beginning of its document.
-func (s *Store) CreateRoom(ctx context.Context, room NewRoom) error {
+// CreateRoom makes a room with its tokens and the beginning of its document. It is flushed
+// with all else that is to be written at the time.
+func (s *Store) CreateRoom(ctx context.Context, room NewRoom) (*Room, error) {
+	now := micros(s.now())
+	if err := s.createRoom(ctx, room, now); err != nil {
+		return nil, err
+	}
+	return roomRow{ID: room.ID, Title: room.Title, Language: room.Language, RunsEnabled: true, Open: room.Open, CreatedAt: now}.room(), nil
+}
+
+func (s *Store) createRoom(ctx context.Context, room NewRoom, now int64) error {
 	ctx = context.WithoutCancel(ctx) // the transaction is of others too
 	return s.updates.together(func(tx *sqlx.Tx) error {
-		now := micros(s.now())
 		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, ?, ?, ?, ?)`,
 			room.ID, room.Title, room.Language, room.Open, now)
 		var constraint sqlite3.Error
@@ -198,8 +206,8 @@ func (s *Store) DeleteRoom(ctx context.Context, id string, past []byte) error {
 	})
 }
 
-// PastDocuments gives the state vectors of documents of that name that were deleted.
-func (s *Store) PastDocuments(ctx context.Context, room string) ([][]byte, error) {
+// pastDocuments gives the state vectors of documents of that name that were deleted.
+func (s *Store) pastDocuments(ctx context.Context, room string) ([][]byte, error) {
 	var all [][]byte
 	if err := s.read.SelectContext(ctx, &all, `SELECT state_vector FROM past_documents WHERE room_id = ?`, room); err != nil {
 		return nil, fmt.Errorf("read deleted documents: %w", err)

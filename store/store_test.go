@@ -37,7 +37,7 @@ func fresh(t testing.TB) *Store {
 
 func addRoom(t testing.TB, s *Store, id string) {
 	t.Helper()
-	if err := s.CreateRoom(context.Background(), NewRoom{ID: id}); err != nil {
+	if _, err := s.CreateRoom(context.Background(), NewRoom{ID: id}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -73,10 +73,10 @@ func TestRoomsAndTokens(t *testing.T) {
 		t.Error("a token's hash is not that of HashToken")
 	}
 	room := NewRoom{ID: id, Title: "T", TokenHashes: map[Role][32]byte{RoleHost: host, RoleGuest: guest}}
-	if err := s.CreateRoom(ctx, room); err != nil {
+	if _, err := s.CreateRoom(ctx, room); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CreateRoom(ctx, room); !errors.Is(err, ErrExists) {
+	if _, err := s.CreateRoom(ctx, room); !errors.Is(err, ErrExists) {
 		t.Errorf("second room of that id: %v", err)
 	}
 	if role, err := s.RoleByToken(ctx, id, guest); role != RoleGuest || err != nil {

@@ -134,11 +134,10 @@ func (s *Server) mayCreate(r *http.Request, what string) error {
 func (s *Server) enterOpenRoom(ctx context.Context, id string) (*access, error) {
 	room, err := s.cfg.Store.Room(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		err = s.cfg.Store.CreateRoom(ctx, store.NewRoom{ID: id, Open: true})
-		if err != nil && !errors.Is(err, store.ErrExists) {
-			return nil, err
+		room, err = s.cfg.Store.CreateRoom(ctx, store.NewRoom{ID: id, Open: true})
+		if errors.Is(err, store.ErrExists) { // by another visitor, just now
+			room, err = s.cfg.Store.Room(ctx, id)
 		}
-		room, err = s.cfg.Store.Room(ctx, id)
 	}
 	if err != nil {
 		return nil, err

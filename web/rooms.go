@@ -79,7 +79,7 @@ func (s *Server) createRoom(w http.ResponseWriter, r *http.Request) error {
 		answer.Tokens[role] = token
 		answer.Links[role] = pageLink(r, answer.ID, token)
 	}
-	err = s.cfg.Store.CreateRoom(r.Context(), store.NewRoom{
+	_, err = s.cfg.Store.CreateRoom(r.Context(), store.NewRoom{
 		ID: answer.ID, Title: title, Language: language, TokenHashes: hashes, InitialUpdate: update,
 	})
 	if err != nil {

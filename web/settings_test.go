@@ -22,7 +22,8 @@ func TestSettingsAtOnce(t *testing.T) {
 	s := New(Config{Store: st, Rooms: rooms, Log: log})
 	defer func() { _ = rooms.Close(context.Background()); _ = s.Close(context.Background()) }()
 	id := store.NewRoomID()
-	must(t, st.CreateRoom(t.Context(), store.NewRoom{ID: id, Title: "x"}))
+	_, err = st.CreateRoom(t.Context(), store.NewRoom{ID: id, Title: "x"})
+	must(t, err)
 	stale := 0
 	yes, no := true, false
 	title := "a"

@@ -242,7 +242,7 @@ func (c *roomCreateCmd) Run(ctx context.Context, out io.Writer, common *common) 
 		hashes[role], tokens[role] = hash, token
 		links[role] = fmt.Sprintf("%s/r/%s#t=%s", strings.TrimRight(c.BaseURL, "/"), id, token)
 	}
-	err = st.CreateRoom(ctx, store.NewRoom{ID: id, Title: c.Title, Language: profile.Name, TokenHashes: hashes, InitialUpdate: update})
+	_, err = st.CreateRoom(ctx, store.NewRoom{ID: id, Title: c.Title, Language: profile.Name, TokenHashes: hashes, InitialUpdate: update})
 	if err != nil {
 		return fmt.Errorf("create room: %w", err)
 	}

@@ -661,7 +661,7 @@ func (s *suite) room(t *testing.T) string {
 	for _, role := range store.Roles {
 		_, hashes[role] = store.NewToken()
 	}
-	if err := s.store.CreateRoom(context.Background(), store.NewRoom{ID: id, Title: "abuse", Language: "python", TokenHashes: hashes}); err != nil {
+	if _, err := s.store.CreateRoom(context.Background(), store.NewRoom{ID: id, Title: "abuse", Language: "python", TokenHashes: hashes}); err != nil {
 		t.Fatal(err)
 	}
 	return id
