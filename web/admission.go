@@ -19,6 +19,8 @@ type Limits struct {
 	// Handshakes is how many web sockets may be opened in a second (default 5,000), and
 	// HandshakesPerAddress by one address (default 50; ten times as many at once).
 	Handshakes, HandshakesPerAddress int
+	// MessageBytes is the largest message on /sync (default 1 MiB).
+	MessageBytes int
 }
 
 const (
@@ -33,7 +35,7 @@ func (l Limits) withDefaults() Limits {
 	for _, f := range []struct {
 		value *int
 		usual int
-	}{{&l.Sockets, 50_000}, {&l.SocketsPerAddress, 500}, {&l.Handshakes, 5000}, {&l.HandshakesPerAddress, 50}} {
+	}{{&l.Sockets, 50_000}, {&l.SocketsPerAddress, 500}, {&l.Handshakes, 5000}, {&l.HandshakesPerAddress, 50}, {&l.MessageBytes, 1 << 20}} {
 		if *f.value == 0 {
 			*f.value = f.usual
 		}

@@ -230,7 +230,7 @@ func TestSocketsAreClosedWithTheirReason(t *testing.T) {
 	}{
 		"undecodable": {[]byte{0, 2, 200}, websocket.BinaryMessage, 1007},
 		"text":        {[]byte("x"), websocket.TextMessage, 1007},
-		"too large":   {make([]byte, maxSyncMessage+1), websocket.BinaryMessage, 1009},
+		"too large":   {make([]byte, 1<<20+1), websocket.BinaryMessage, 1009},
 	} {
 		p := s.dial("/sync/" + a.ID + "?token=" + host)
 		must(t, p.ws.WriteMessage(tt.kind, tt.frame))

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// maxSyncMessage is the largest web socket message on /sync.
-	maxSyncMessage = 1 << 20
 	// writeWait is how long one write may take before the peer counts as gone.
 	writeWait = 30 * time.Second
 	// pingEvery and pongWait find peers that vanished without a goodbye.
@@ -79,7 +77,7 @@ func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
 		return err
 	}
 	c.room = room
-	c.ws.SetReadLimit(maxSyncMessage)
+	c.ws.SetReadLimit(int64(c.server.admission.limits.MessageBytes))
 	c.ws.SetPongHandler(func(string) error { c.heard.Store(time.Now().UnixNano()); return nil })
 	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Ready: c.ready})
 	if err != nil {

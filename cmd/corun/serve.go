@@ -57,6 +57,8 @@ type serveCmd struct {
 	ConnectionsPerSecond     int `help:"Web sockets that may be opened in a second." default:"5000" placeholder:"N"`
 	ConnectionsPerSecondAddr int `name:"connections-per-second-address" help:"Web sockets that may be opened in a second from one IP address but this machine's own." default:"50" placeholder:"N"`
 
+	MaxMessage byteSize `help:"Largest message of an editor, such as 1MiB." default:"1MiB" placeholder:"SIZE"`
+
 	Durability string `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
 }
 
@@ -136,6 +138,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		Limits: web.Limits{
 			Sockets: c.MaxConnections, SocketsPerAddress: c.MaxConnectionsAddress,
 			Handshakes: c.ConnectionsPerSecond, HandshakesPerAddress: c.ConnectionsPerSecondAddr,
+			MessageBytes: int(c.MaxMessage),
 		},
 		AnyoneMayCreate: c.Create == "anyone" || (c.Create == "" && local),
 	})
