@@ -145,9 +145,13 @@ func TestMailboxIsBoundedInBytes(t *testing.T) {
 				}
 			}
 		})
-		defer readers.Wait()
-		defer c.conn.Close()
 	}
+	defer func() {
+		for _, c := range clients {
+			c.conn.Close()
+		}
+		readers.Wait()
+	}()
 	// The first that went through show that the others are on their way.
 	for range 8 {
 		if err := <-done; err != nil {
