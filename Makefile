@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-run fuzz fuzz-yjs clean deps-build deps-run deps-test
+.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-collab bench-run fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -135,12 +135,20 @@ bench: $(TEST_DIR)/image.ok bench/engine/node_modules/.package-lock.json ## grou
 bench-run: $(TEST_DIR)/image.ok ## what pressing Run costs, beside the same programs on the bare machine; takes root and half an hour
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go run ./bench/run -own -saturate 10000
 
+bench-collab: $(TEST_DIR)/image.ok bench/collab/node_modules/.package-lock.json ## the document server beside y-websocket, Hocuspocus and the least a server can do; takes two processors and 20 minutes
+	CORUN_IMAGE_DIR=$(TEST_DIR)/images go run ./bench/collab -cache $(TEST_DIR)/collab
+
 bench/engine/node_modules/.package-lock.json: bench/engine/package-lock.json
 	cd bench/engine && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
+# Compiles SQLite for Node.js where no binary of it can be fetched.
+bench/collab/node_modules/.package-lock.json: bench/collab/package-lock.json
+	cd bench/collab && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean: ## remove what was built, but no data
-	rm -rf bin web/dist/assets web/dist/index.html web/app/node_modules test/node_modules bench/engine/node_modules $(TEST_DIR)
+	rm -rf bin web/dist/assets web/dist/index.html web/app/node_modules test/node_modules bench/engine/node_modules bench/collab/node_modules $(TEST_DIR)
 
 deps-build:
 	@scripts/deps.sh build

@@ -30,7 +30,7 @@ const (
 	MaxDocumentBytes = 16 << 20
 	// MaxAwarenessBytes bounds what one client says of itself.
 	MaxAwarenessBytes = 64 << 10
-	// MaxParticipants bounds the connections to one document.
+	// MaxParticipants bounds the connections to one document, unless HubOptions say otherwise.
 	MaxParticipants = 200
 	// maxOwedBytes is what may wait for a slow reader, beside whole documents.
 	maxOwedBytes = 4 << 20
@@ -60,8 +60,8 @@ const (
 )
 
 var (
-	// ErrRoomFull is returned by Join when MaxParticipants are connected.
-	ErrRoomFull = fmt.Errorf("the room is full: %d participants are connected", MaxParticipants)
+	// ErrRoomFull is returned by Join when as many are connected as may be.
+	ErrRoomFull = errors.New("the room is full")
 	// ErrUnavailable says that the store fails and the document cannot be had
 	// for the moment.
 	ErrUnavailable = errors.New("the room's document is not available for the moment")
@@ -73,6 +73,8 @@ var (
 type HubOptions struct {
 	Log         *slog.Logger
 	UnloadAfter time.Duration
+	// MaxParticipants bounds the connections to one document. Default: MaxParticipants.
+	MaxParticipants int
 	// OnSaved is told that more of a room was saved. It must not block.
 	OnSaved func(roomID string)
 	// OnStorage is told when edits cannot be saved any more, and when they can again. It
@@ -112,6 +114,9 @@ func NewHub(st *store.Store, opts HubOptions) *Hub {
 	}
 	if opts.UnloadAfter == 0 {
 		opts.UnloadAfter = defaultUnload
+	}
+	if opts.MaxParticipants == 0 {
+		opts.MaxParticipants = MaxParticipants
 	}
 	if opts.Frame == nil {
 		opts.Frame = func(message []byte) []byte { return message }

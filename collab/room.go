@@ -492,8 +492,8 @@ func (r *Room) join(c *SyncConn) error {
 	if r.ended {
 		return &CloseError{CloseEnded, "the host ended this room"}
 	}
-	if len(r.conns) >= MaxParticipants {
-		return ErrRoomFull
+	if most := r.hub.opts.MaxParticipants; len(r.conns) >= most {
+		return fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
 	}
 	r.conns[c] = struct{}{}
 	c.joined = true

@@ -47,7 +47,7 @@ func (s *Server) translate(err error) *problem {
 		p.retryAfter = 5 * time.Second
 		return p
 	case errors.Is(err, collab.ErrRoomFull), errors.Is(err, live.ErrRoomFull):
-		p := newProblem(http.StatusServiceUnavailable, "%v", live.ErrRoomFull)
+		p := newProblem(http.StatusServiceUnavailable, "%v", err)
 		p.retryAfter = 30 * time.Second
 		return p
 	case errors.Is(err, store.ErrNotFound):

@@ -40,6 +40,8 @@ type Config struct {
 	// as scheme://host[:port].
 	Origins []string
 	Limits  Limits
+	// MaxParticipants bounds the people of a room on /live. Default: live.MaxParticipants.
+	MaxParticipants int
 }
 
 // Server answers on the public listener. Make it with New, end it with Close.
@@ -71,7 +73,7 @@ var openAPI []byte
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, log: cfg.Log}
 	s.events = newEventLog(cfg.Store, cfg.Log)
-	s.live = live.NewHub(s.events.add)
+	s.live = live.NewHub(s.events.add, cfg.MaxParticipants)
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
 		ReadBufferSize:   1 << 10,

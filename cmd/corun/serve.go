@@ -52,6 +52,7 @@ type serveCmd struct {
 	MaxRunning           int      `help:"Programs that run at once. Default: by processors and memory." default:"0" placeholder:"N"`
 	MaxQueued            int      `help:"Runs that may wait for their turn." default:"256" placeholder:"N"`
 
+	MaxParticipants          int `help:"People who may be connected to one room." default:"200" placeholder:"N"`
 	MaxConnections           int `help:"Web sockets that may be open." default:"50000" placeholder:"N"`
 	MaxConnectionsAddress    int `help:"Web sockets that may be open from one IP address but this machine's own." default:"500" placeholder:"N"`
 	ConnectionsPerSecond     int `help:"Web sockets that may be opened in a second." default:"5000" placeholder:"N"`
@@ -130,11 +131,12 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	var server *web.Server // set before any room is loaded
 	rooms := collab.NewHub(st, collab.HubOptions{
 		Log: log, OnSaved: func(id string) { server.Saved(id) }, OnStorage: func(ok bool) { server.Storage(ok) }, Frame: web.Frame,
+		MaxParticipants: c.MaxParticipants,
 	})
 
 	server = web.New(web.Config{
 		Store: st, Rooms: rooms, Runner: run, Log: log, Origins: c.AllowOrigin, OpenRooms: c.OpenRooms,
-		TrustProxy: c.TrustProxy,
+		TrustProxy: c.TrustProxy, MaxParticipants: c.MaxParticipants,
 		Limits: web.Limits{
 			Sockets: c.MaxConnections, SocketsPerAddress: c.MaxConnectionsAddress,
 			Handshakes: c.ConnectionsPerSecond, HandshakesPerAddress: c.ConnectionsPerSecondAddr,

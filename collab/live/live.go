@@ -40,7 +40,8 @@ import (
 const (
 	// DriverGrace is how long a driver who lost the connection keeps the seat.
 	DriverGrace = 10 * time.Second
-	// MaxParticipants is how many live connections a room admits.
+	// MaxParticipants is how many live connections a room admits, unless NewHub is told
+	// otherwise.
 	MaxParticipants = 200
 	// MaxNameBytes bounds a participant's name.
 	MaxNameBytes = 64
@@ -89,8 +90,8 @@ type CloseError struct {
 
 func (e *CloseError) Error() string { return fmt.Sprintf("close %d: %s", e.Code, e.Reason) }
 
-// ErrRoomFull is returned by Join when MaxParticipants are there.
-var ErrRoomFull = errors.New("the room is full: 200 participants are connected")
+// ErrRoomFull is returned by Join when as many are there as may be.
+var ErrRoomFull = errors.New("the room is full")
 
 // Participant is one person as the others see them.
 type Participant struct {
@@ -108,18 +109,23 @@ type Event struct {
 
 // Hub holds the live side of every room in use. Guarded by mu.
 type Hub struct {
-	now func() time.Time
-	log func(room string, e Event)
-	key [32]byte
+	now  func() time.Time
+	log  func(room string, e Event)
+	key  [32]byte
+	most int // participants of a room
 
 	mu    sync.Mutex
 	rooms map[string]*Room
 }
 
 // NewHub makes a hub. log is told of joins, departures and hand-overs, in
-// order per room; it must not block.
-func NewHub(log func(room string, e Event)) *Hub {
-	h := &Hub{now: time.Now, log: log, rooms: make(map[string]*Room)}
+// order per room; it must not block. A room admits most participants, or MaxParticipants if
+// that is 0.
+func NewHub(log func(room string, e Event), most int) *Hub {
+	if most == 0 {
+		most = MaxParticipants
+	}
+	h := &Hub{now: time.Now, log: log, most: most, rooms: make(map[string]*Room)}
 	// Read never fails since Go 1.24: it ends the process instead.
 	rand.Read(h.key[:])
 	return h
@@ -304,8 +310,8 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
-	} else if len(r.members) >= MaxParticipants {
-		return nil, ErrRoomFull
+	} else if most := r.hub.most; len(r.members) >= most {
+		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
 	}
 	r.joins++
 	m := &Member{

@@ -60,7 +60,7 @@ func loaded(t *testing.T, h *Hub, restore func() (*store.Run, []Chunk, error)) *
 }
 
 func TestFailedRestoreIsNoEmptyRoom(t *testing.T) {
-	h := NewHub(func(string, Event) {})
+	h := NewHub(func(string, Event) {}, 0)
 	broken := errors.New("the disk is gone")
 	for range 2 {
 		if _, err := h.Room("room", func() (*store.Run, []Chunk, error) { return nil, nil, broken }); !errors.Is(err, broken) {
@@ -74,7 +74,7 @@ func TestFailedRestoreIsNoEmptyRoom(t *testing.T) {
 
 func testRoom(t *testing.T) *Room {
 	t.Helper()
-	h := NewHub(func(string, Event) {})
+	h := NewHub(func(string, Event) {}, 0)
 	r := loaded(t, h, nil)
 	t.Cleanup(func() { h.Release(r) })
 	return r

@@ -173,7 +173,7 @@ func TestANewRunStartsItsStreamsAnew(t *testing.T) {
 }
 
 func TestARoomThatWasNotLoadedHasItsLastRun(t *testing.T) {
-	h := NewHub(func(string, Event) {})
+	h := NewHub(func(string, Event) {}, 0)
 	r := loaded(t, h, func() (*store.Run, []Chunk, error) {
 		return &store.Run{Number: 3}, []Chunk{{StreamStdout, []byte("kept")}}, nil
 	})
@@ -193,7 +193,7 @@ func TestPeopleAreTold(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		logged = append(logged, room+" "+e.Kind)
-	})
+	}, 0)
 	r := loaded(t, h, nil)
 	host := enter(t, r, store.RoleHost)
 	guest := enter(t, r, store.RoleGuest)
@@ -389,7 +389,7 @@ func TestSavedIsToldAtMostFourTimesASecond(t *testing.T) {
 }
 
 func TestCloseAll(t *testing.T) {
-	h := NewHub(func(string, Event) {})
+	h := NewHub(func(string, Event) {}, 0)
 	r := loaded(t, h, nil)
 	m := enter(t, r, store.RoleGuest)
 	h.CloseAll("bye")

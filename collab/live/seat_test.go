@@ -64,7 +64,7 @@ func TestSeatRules(t *testing.T) {
 
 func TestSeatIsKeptForWhoComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := NewHub(func(string, Event) {})
+		h := NewHub(func(string, Event) {}, 0)
 		r := loaded(t, h, nil)
 		req := JoinRequest{Name: "Dora", Role: store.RoleGuest, TokenHash: [32]byte{1}}
 		m, err := r.Join(req, nil, nil)
@@ -103,7 +103,7 @@ func TestSeatIsKeptForWhoComesBack(t *testing.T) {
 }
 
 func TestResumeIsNotForOthers(t *testing.T) {
-	h := NewHub(func(string, Event) {})
+	h := NewHub(func(string, Event) {}, 0)
 	r := loaded(t, h, nil)
 	defer h.Release(r)
 	token := [32]byte{1}
@@ -112,7 +112,7 @@ func TestResumeIsNotForOthers(t *testing.T) {
 		"forged":               {Resume: "p_somebody." + strings.Repeat("A", 22), TokenHash: token},
 		"of another room":      {Resume: h.resumeToken("other", "p_somebody", token), TokenHash: token},
 		"of a replaced link":   {Resume: good, TokenHash: [32]byte{2}},
-		"of another process":   {Resume: NewHub(nil).resumeToken("room", "p_somebody", token), TokenHash: token},
+		"of another process":   {Resume: NewHub(nil, 0).resumeToken("room", "p_somebody", token), TokenHash: token},
 		"without a signature":  {Resume: "p_somebody", TokenHash: token},
 		"with another's in it": {Resume: strings.Replace(good, "somebody", "nobody", 1), TokenHash: token},
 	} {
