@@ -92,8 +92,8 @@ func (c *SyncConn) Flush(w io.Writer) error {
 	}
 }
 
-// Ping queues a frame that is already as it stands on the wire.
-func (c *SyncConn) Ping(frame []byte) { c.send(frame) }
+// Control queues a frame that is already as it stands on the wire.
+func (c *SyncConn) Control(frame []byte) { c.send(frame) }
 
 // End makes the connection be closed, with a code and a reason, once all that waits is
 // written. Close follows when it is.

@@ -49,7 +49,7 @@ func newSite(t *testing.T, configure ...func(*Config)) *site {
 	run, err := runner.Open(t.Context(), runner.Config{Store: st, Launcher: launcher, Image: img, PoolSize: 1, Languages: []string{"bash", "c", "javascript", "python"}, Log: log})
 	must(t, err)
 	var server *Server
-	rooms := collab.NewHub(st, collab.HubOptions{Log: log, OnSaved: func(id string) { server.Saved(id) }})
+	rooms := collab.NewHub(st, collab.HubOptions{Log: log, OnSaved: func(id string) { server.Saved(id) }, Frame: Frame})
 	cfg := Config{Store: st, Rooms: rooms, Runner: run, Log: log, AnyoneMayCreate: true}
 	for _, c := range configure {
 		c(&cfg)

@@ -18,7 +18,7 @@ func TestSettingsAtOnce(t *testing.T) {
 	must(t, err)
 	defer st.Close()
 	log := slog.New(slog.DiscardHandler)
-	rooms := collab.NewHub(st, collab.HubOptions{Log: log})
+	rooms := collab.NewHub(st, collab.HubOptions{Log: log, Frame: Frame})
 	s := New(Config{Store: st, Rooms: rooms, Log: log})
 	defer func() { _ = rooms.Close(context.Background()); _ = s.Close(context.Background()) }()
 	id := store.NewRoomID()

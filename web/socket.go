@@ -61,6 +61,14 @@ func Frame(message []byte) []byte {
 // pingFrame is a ping without data.
 var pingFrame = []byte{0x89, 0}
 
+// pong answers a ping. It waits its turn with all else that is written: a write of gorilla's
+// would leave a deadline on the connection, and a peer may ping faster than it reads.
+func (c *syncSocket) pong(data string) error {
+	c.heard.Store(time.Now().UnixNano())
+	c.conn.Control(append([]byte{0x8a, byte(len(data))}, data...))
+	return nil
+}
+
 // ready starts a writer. conn may not be in c yet.
 func (c *syncSocket) ready(conn *collab.SyncConn) {
 	c.server.sockets.Add(1) // not after the reader's is taken off: it closes conn before
@@ -91,8 +99,8 @@ func (c *syncSocket) read() {
 	switch {
 	case errors.As(err, &end):
 		c.conn.End(end.Code, end.Reason) // the writer says goodbye, if it has not yet
-	case errors.Is(err, websocket.ErrReadLimit):
-		// gorilla has sent 1009.
+	case !errors.Is(err, errPeerGone):
+		// gorilla has said which rule was broken.
 		halfClose(c.ws.NetConn())
 	}
 	if !errors.Is(err, errPeerGone) {
@@ -109,10 +117,12 @@ func (c *syncSocket) readAll() error {
 	for {
 		kind, data, err := c.next()
 		if err != nil {
-			if errors.Is(err, websocket.ErrReadLimit) {
-				return err
+			var closed *websocket.CloseError
+			var network net.Error
+			if errors.As(err, &closed) || errors.As(err, &network) {
+				return errPeerGone
 			}
-			return errPeerGone
+			return err
 		}
 		if kind != websocket.BinaryMessage {
 			return &collab.CloseError{Code: websocket.CloseInvalidFramePayloadData, Reason: "text frame: documents travel in binary frames"}
@@ -237,7 +247,7 @@ func (h *heart) beat(now time.Time) {
 			_ = c.ws.NetConn().Close() // its reader does the rest
 		case now.Sub(c.pingedAt) >= pingEvery:
 			c.pingedAt = now
-			c.conn.Ping(pingFrame)
+			c.conn.Control(pingFrame)
 		}
 	}
 }

@@ -251,3 +251,39 @@ func TestSocketsAreClosedWithTheirReason(t *testing.T) {
 		}
 	}
 }
+
+// What answers a ping must not end the connection when the deadline of that answer has
+// passed: some clients ping every few seconds.
+func TestPingedSocketGoesOn(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{}`)
+	path := "/sync/" + a.ID + "?token=" + a.Tokens["guest"]
+	pings, other := s.dial(path), s.dial(path)
+	pongs := 0
+	pings.ws.SetPongHandler(func(data string) error {
+		if data != "are you there" {
+			t.Errorf("the pong says %q", data)
+		}
+		pongs++
+		return nil
+	})
+	must(t, pings.ws.WriteMessage(websocket.PingMessage, []byte("are you there")))
+	// Until long after gorilla's deadline for control messages, a second.
+	for begin, clock := time.Now(), byte(1); time.Since(begin) < 1500*time.Millisecond; clock++ {
+		state := []byte{1, 7, 1, 5, clock, 3, '"', 'x', '"'} // awareness of client 5
+		must(t, other.ws.WriteMessage(websocket.BinaryMessage, state))
+		for {
+			_, frame, err := pings.ws.ReadMessage()
+			if err != nil {
+				t.Fatalf("after %v: %v", time.Since(begin), err)
+			}
+			if frame[0] == 1 {
+				break
+			}
+		}
+		time.Sleep(20 * time.Millisecond) // lets the deadline come
+	}
+	if pongs != 1 {
+		t.Errorf("%d pongs for one ping", pongs)
+	}
+}

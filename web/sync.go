@@ -78,6 +78,7 @@ func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
 	}
 	c.room = room
 	c.ws.SetReadLimit(int64(c.server.admission.limits.MessageBytes))
+	c.ws.SetPingHandler(c.pong)
 	c.ws.SetPongHandler(func(string) error { c.heard.Store(time.Now().UnixNano()); return nil })
 	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Ready: c.ready})
 	if err != nil {
