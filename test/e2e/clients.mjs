@@ -2,7 +2,10 @@
 // ways to wait for what a test is about instead of for time.
 import { StringDecoder } from 'node:string_decoder'
 import WebSocket from 'ws'
+import { readAuthMessage } from 'y-protocols/auth'
 import { WebsocketProvider } from 'y-websocket'
+import { WebsocketProvider as WebsocketProvider1 } from 'y-websocket-1'
+import { WebsocketProvider as WebsocketProvider2 } from 'y-websocket-2'
 import * as Y from 'yjs'
 import { makeRoom } from './server.mjs'
 
@@ -29,19 +32,64 @@ export function docUntil(docs, check, what) {
   }), what)
 }
 
+process.setMaxListeners(0) // each stock provider waits for the exit
+
+/** Stock providers by major version. */
+export const providers = { 1: WebsocketProvider1, 2: WebsocketProvider2, 3: WebsocketProvider }
+
+// State vectors alone know nothing of deletions.
+export const sameState = (a, b) => Y.equalSnapshots(Y.snapshot(a), Y.snapshot(b))
+
+/**
+ * A document's encoded state as a document has it that got all at once and collects
+ * what is deleted: how items are cut, and what a client keeps that does not collect, is
+ * each replica's own affair.
+ */
+export function stateOf(doc) {
+  let state = Y.encodeStateAsUpdate(doc)
+  for (let i = 0; i < 2; i++) {
+    const copy = new Y.Doc()
+    Y.applyUpdate(copy, state)
+    state = Y.encodeStateAsUpdate(copy)
+    copy.destroy()
+  }
+  return Buffer.from(state).toString('base64')
+}
+
 /** A stock provider, unchanged but for Node's missing WebSocket. */
 export function syncClient(server, room, token, options = {}) {
-  const doc = options.doc ?? new Y.Doc()
-  const provider = new WebsocketProvider(`${server.ws}/sync`, room, doc, {
+  const doc = options.doc ?? new Y.Doc({ gc: options.gc ?? true })
+  const Provider = providers[options.version ?? 3]
+  const provider = new Provider(`${server.ws}/sync`, room, doc, {
     params: token ? { token } : {},
     WebSocketPolyfill: WebSocket,
     disableBc: true,
     maxBackoffTime: 200,
     ...options,
   })
+  const refusals = [] // what auth messages said
+  provider.messageHandlers[2] = (_e, decoder) => { readAuthMessage(decoder, provider, (_p, reason) => refusals.push(reason)); provider.emit('refused', []) }
+  const closes = [] // codes; null where the client closed
+  provider.on('connection-close', (event) => closes.push(event && event.code))
   return {
     doc,
     provider,
+    refusals,
+    closes,
+    refused: () => within(new Promise((resolve) => {
+      if (refusals.length > 0) return resolve(refusals)
+      provider.on('refused', () => resolve(refusals))
+    }), 'a refusal'),
+    /** Resolves once check() is true, looked at whenever awareness changes. */
+    aware: (check, what) => within(new Promise((resolve) => {
+      const look = () => {
+        if (!check(provider.awareness.getStates())) return
+        provider.awareness.off('change', look)
+        resolve()
+      }
+      provider.awareness.on('change', look)
+      look()
+    }), what),
     text: doc.getText(options.root ?? 'file/main'),
     synced: () => within(new Promise((resolve) => {
       if (provider.synced) return resolve()

@@ -14,7 +14,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const repo = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
-const binary = process.env.CORUN_BIN ?? join(repo, 'bin', 'corun')
+export const binary = process.env.CORUN_BIN ?? join(repo, 'bin', 'corun')
 
 /** Asks the kernel for a port that is free now. */
 async function freePort() {
