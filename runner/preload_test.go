@@ -34,8 +34,9 @@ type typed struct{ after, text string }
 // Each program is run once by the plain command and once in a runtime that waited: what it
 // prints and how it ends must be the same, byte for byte.
 func TestPreloaded(t *testing.T) {
-	for language := range preloaded {
+	for _, language := range []string{"java", "javascript", "typescript", "r", "ruby", "python"} { // the longest first
 		t.Run(language, func(t *testing.T) {
+			t.Parallel() // most of it is waiting for a runtime
 			r := testRunner(t, func(c *Config) {
 				c.Languages, c.Quotas = []string{language}, &Quotas{100000, 100000, 100000}
 			})
