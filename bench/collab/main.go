@@ -49,6 +49,8 @@ func main() {
 	flag.StringVar(&b.durability, "durability", "fsync", "of Corun")
 	flag.StringVar(&b.image, "image", "default", "the image that Corun's boxes would have")
 	flag.StringVar(&b.imageDir, "image-dir", os.Getenv("CORUN_IMAGE_DIR"), "where images are")
+	flag.StringVar(&b.profiles, "profiles", "", "write profiles of Corun to a folder: of the processor while people type, of the heap where memory is measured")
+	flag.BoolVar(&b.pin, "pin", true, "give servers and clients a processor each; otherwise the kernel may run both on one, where to wake the other costs less")
 	limitAddr := flag.String("serve-limit", "", "be the limit, on an address")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -62,8 +64,13 @@ func main() {
 	}
 	chosen, err1 := choose(scenarios, *only, "scenario", scenarioNames())
 	contestants, err2 := choose(peers, *who, "peer", peerNames())
-	if err := errors.Join(err1, err2, takeProcessor()); err != nil {
+	if err := errors.Join(err1, err2); err != nil {
 		log.Fatal(err)
+	}
+	if b.pin {
+		if err := takeProcessor(); err != nil {
+			log.Fatal(err)
+		}
 	}
 	b.measured = time.Duration(*sec * float64(time.Second))
 	if *quick {
@@ -80,6 +87,8 @@ func main() {
 type bench struct {
 	dir, cache, data, corun, image, imageDir, durability string
 	self                                                 string // this program
+	profiles                                             string // folder, or ""
+	pin                                                  bool
 
 	measured, warm     time.Duration
 	idle               int // connections
@@ -230,7 +239,7 @@ func (b *bench) run(ctx context.Context, out io.Writer, chosen []scenario, conte
 				remarks = append(remarks, b.doing+": "+r+".")
 			}
 			if p.name == "corun" && len(res.remarks) > 0 {
-				failed = errors.New("Corun has failed in something: see above")
+				failed = errors.New("something failed with Corun: see above")
 			}
 			for name, v := range res.figures {
 				figures[figureKey{s.name, name, p.name}] = v
@@ -248,7 +257,11 @@ func (b *bench) run(ctx context.Context, out io.Writer, chosen []scenario, conte
 	for _, r := range remarks {
 		fmt.Fprintln(out, "\n"+r)
 	}
-	fmt.Fprintf(out, "\nServers had one processor, the clients another. %s, %d CPUs, Linux %s; %s, %s.\n", cpu(), processors(), kernel(), runtime.Version(), b.versions(ctx))
+	where := "Servers had one processor, the clients another."
+	if !b.pin {
+		where = "Servers and clients shared the processors."
+	}
+	fmt.Fprintf(out, "\n%s %s, %d CPUs, Linux %s; %s, %s.\n", where, cpu(), processors(), kernel(), runtime.Version(), b.versions(ctx))
 	return failed
 }
 

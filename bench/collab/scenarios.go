@@ -158,6 +158,11 @@ func (t typing) measure(ctx context.Context, b *bench, s *server) (res result, e
 		}
 	}
 	sleep(ctx, warm)
+	var profile sync.WaitGroup
+	var profileErr error
+	profile.Go(func() {
+		profileErr = b.profile(s, "profile", fmt.Sprintf("?seconds=%d", max(int(b.measured/time.Second), 1)))
+	})
 	type reading struct {
 		at                time.Time
 		cpu, own, machine time.Duration
@@ -174,9 +179,10 @@ func (t typing) measure(ctx context.Context, b *bench, s *server) (res result, e
 	}
 	l.measuring.Store(false)
 	after, err2 := read()
+	profile.Wait()
 	close(stop)
 	typists.Wait()
-	if err := errors.Join(err1, err2, ctx.Err()); err != nil {
+	if err := errors.Join(err1, err2, profileErr, ctx.Err()); err != nil {
 		return res, err
 	}
 
@@ -305,7 +311,8 @@ func idle(ctx context.Context, b *bench, p *peer) (result, error) {
 		}
 		b.progress("%.0f connections a second", float64(len(clients))/time.Since(began).Seconds())
 		sleep(ctx, 3*time.Second)
-		now, err := s.resident()
+		now, err1 := s.resident()
+		err = errors.Join(err1, b.profile(s, "heap", ""))
 		for _, c := range clients {
 			if c.gone() {
 				err = errors.Join(err, errors.New("connections ended"))
@@ -354,6 +361,9 @@ func manyRooms(ctx context.Context, b *bench, p *peer) (result, error) {
 				return res, err
 			}
 			left = append(left, now/mib)
+		}
+		if err := b.profile(s, "heap", ""); err != nil {
+			return res, err
 		}
 		b.progress("after each wave %.1f MiB", left)
 		if len(left) < b.waves {

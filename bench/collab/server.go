@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ var peers = []*peer{
 	{name: "hocuspocus", title: "Hocuspocus", hocuspocus: true, stores: true, path: "/", command: nodePeer("hocuspocus")},
 	{name: "corun", title: "Corun", stores: true, path: "/sync/", command: func(b *bench, port, folder string) []string {
 		return []string{
-			b.corun, "serve", "--open-rooms", "--addr", "127.0.0.1:" + port, "--admin-addr", "127.0.0.1:0",
+			b.corun, "serve", "--open-rooms", "--addr", "127.0.0.1:" + port, "--admin-addr", "127.0.0.2:" + port,
 			"--data-dir", folder, "--image", b.image, "--image-dir", b.imageDir, "--durability", b.durability,
 			"--max-participants", "1000", "--connections-per-second", "1000000",
 			"--pool", "1", "--pool-memory", "1", // nothing is run
@@ -85,7 +86,11 @@ func (b *bench) start(ctx context.Context, d *data) (*server, error) {
 	s.cmd.WaitDelay = patience // for who has inherited these
 	// ^C is this program's to pass on.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := onProcessor(serverProcessor, s.cmd.Start); err != nil {
+	start := s.cmd.Start
+	if b.pin {
+		start = func() error { return onProcessor(serverProcessor, s.cmd.Start) }
+	}
+	if err := start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", d.peer.title, err)
 	}
 	if err := errors.Join(s.awaitAnswer(ctx), s.awaitRest(ctx)); err != nil {
@@ -198,6 +203,25 @@ func (s *server) resident() (float64, error) {
 		}
 	}
 	return 0, errors.New("/proc does not tell what is resident")
+}
+
+// profile writes one of Corun's profiles to a file, if that was asked for.
+func (b *bench) profile(s *server, what, query string) error {
+	if b.profiles == "" || s.peer.name != "corun" {
+		return nil
+	}
+	res, err := http.Get("http://127.0.0.2:" + s.port + "/debug/pprof/" + what + query)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	name, _, _ := strings.Cut(b.doing, ",")
+	f, err := os.Create(filepath.Join(b.profiles, name+"-"+what+".pprof"))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, res.Body)
+	return errors.Join(err, f.Close())
 }
 
 // machineBusy is the processor time of all that runs on the machine.
