@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -284,13 +285,19 @@ static void write_file(char *path, uint32_t mode, const char *data, size_t n) {
 	close(fd);
 }
 
-// receive_start waits for the command's first message, which carries its length
-// and, for pipes, the program's three descriptors.
-static uint32_t receive_start(int stdio[3], int *count) {
-	uint32_t length = 0;
-	struct iovec iov = {.iov_base = &length, .iov_len = sizeof length};
+// start_of_command is a command's first message: how long what follows is, and whether that
+// is in a file that comes with it.
+struct start_of_command {
+	uint32_t length, in_file;
+};
+
+// receive_start waits for the command's first message, which carries, for pipes, the
+// program's three descriptors, and then that of the file, if there is one.
+static struct start_of_command receive_start(int stdio[3], int *count, int *file) {
+	struct start_of_command start = {0, 0};
+	struct iovec iov = {.iov_base = &start, .iov_len = sizeof start};
 	union {
-		char space[CMSG_SPACE(3 * sizeof(int))];
+		char space[CMSG_SPACE(4 * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
@@ -300,15 +307,28 @@ static uint32_t receive_start(int stdio[3], int *count) {
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
 		_exit(0); // the box is not wanted any more
-	if (n != sizeof length)
+	if (n != sizeof start)
 		report(COMMAND_FD, "receive command");
+	int all[4];
 	*count = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 			*count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-			memcpy(stdio, CMSG_DATA(c), (size_t)*count * sizeof(int));
+			memcpy(all, CMSG_DATA(c), (size_t)*count * sizeof(int));
 		}
-	return length;
+	if (start.in_file) {
+		if (*count < 1) {
+			errno = EBADF;
+			report(COMMAND_FD, "receive command");
+		}
+		*file = all[--*count];
+	}
+	if (*count > 3) {
+		errno = EBADMSG;
+		report(COMMAND_FD, "receive command");
+	}
+	memcpy(stdio, all, (size_t)*count * sizeof(int));
+	return start;
 }
 
 // A command as the host sends it; its texts are in the message.
@@ -322,11 +342,21 @@ struct command {
 
 // receive_command waits for a command and, for pipes, the program's three descriptors.
 static struct command receive_command(int stdio[3], int *count, int gate) {
-	uint32_t length = receive_start(stdio, count);
-	char *message = malloc(length);
-	if (!message)
-		report(COMMAND_FD, "receive command");
-	read_all(COMMAND_FD, message, length, COMMAND_FD, "receive command");
+	int file;
+	struct start_of_command start = receive_start(stdio, count, &file);
+	uint32_t length = start.length;
+	char *message;
+	if (start.in_file) {
+		// Private: paths are written to for a moment.
+		message = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+		if (message == MAP_FAILED)
+			report(COMMAND_FD, "map command");
+		close(file);
+	} else {
+		if (!(message = malloc(length)))
+			report(COMMAND_FD, "receive command");
+		read_all(COMMAND_FD, message, length, COMMAND_FD, "receive command");
+	}
 	char left;
 	if (gate >= 0 && read(gate, &left, 1) != 0)
 		report(COMMAND_FD, "wait for init");
