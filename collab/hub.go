@@ -42,7 +42,7 @@ const (
 	// for one when they connect, and may be set to do so regularly.
 	maxStatesOwed = 2
 	// maxIdleRooms is how many rooms without participants stay in memory.
-	maxIdleRooms = 512
+	maxIdleRooms = 128
 	// defaultUnload is how long a room without participants stays in memory.
 	defaultUnload = time.Minute
 )

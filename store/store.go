@@ -121,7 +121,7 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 func connect(ctx context.Context, path, synchronous, mode string) (*sqlx.DB, error) {
 	q := url.Values{
 		"mode": {mode}, "_journal_mode": {"WAL"}, "_synchronous": {synchronous}, "_busy_timeout": {"5000"},
-		"_foreign_keys": {"on"}, "_txlock": {"immediate"}, "_cache_size": {"-8000"},
+		"_foreign_keys": {"on"}, "_txlock": {"immediate"}, "_cache_size": {"-1000"}, "_stmt_cache_size": {"32"},
 	}
 	if mode == "ro" {
 		q.Del("_journal_mode") // is a property of the file, which a reader cannot set

@@ -186,22 +186,29 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 	// Nobody who appends waits with a context: an update is either stored or
 	// its room is told.
 	ctx := context.Background()
-	tx, err := u.db.BeginTxx(ctx, nil)
-	if err != nil {
-		return "", fmt.Errorf("begin transaction: %w", err)
+	var tx *sqlx.Tx // once something needs one
+	var insert *sqlx.Stmt
+	begin := func() error {
+		if tx != nil {
+			return nil
+		}
+		var err error
+		if tx, err = u.db.BeginTxx(ctx, nil); err != nil {
+			return fmt.Errorf("begin transaction: %w", err)
+		}
+		insert = tx.StmtxContext(ctx, u.insert)
+		return nil
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	insert := tx.StmtxContext(ctx, u.insert)
+	defer func() {
+		if tx != nil {
+			_ = tx.Rollback() // does nothing after Commit
+		}
+	}()
 	rows := rowsOf{at: make(map[string]int)}
 	write := func() (refused string, err error) {
-		for _, row := range rows.list {
-			_, err := insert.ExecContext(ctx, row.room, row.seq, row.n, row.at, row.author, row.data)
-			var refusal sqlite3.Error
-			if errors.As(err, &refusal) && refusal.Code == sqlite3.ErrConstraint {
-				return row.room, fmt.Errorf("store update %d of room %s: %w: %w", row.seq, row.room, ErrRefused, err)
-			}
-			if err != nil {
-				return "", fmt.Errorf("store updates: %w", err)
+		for i := range rows.list {
+			if refused, err := rows.list[i].insert(ctx, insert); err != nil {
+				return refused, err
 			}
 		}
 		rows.clear()
@@ -214,6 +221,9 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 		case q.do == nil:
 			rows.add(q)
 		default:
+			if err := begin(); err != nil {
+				return "", err
+			}
 			if refused, err := write(); err != nil {
 				return refused, err
 			}
@@ -222,11 +232,31 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 			}
 		}
 	}
+	if tx == nil && len(rows.list) == 1 {
+		// A statement alone is a transaction, for a fraction of the work.
+		return rows.list[0].insert(ctx, u.insert)
+	}
+	if err := begin(); err != nil {
+		return "", err
+	}
 	if refused, err := write(); err != nil {
 		return refused, err
 	}
 	if err := tx.Commit(); err != nil {
 		return "", fmt.Errorf("commit updates: %w", err)
+	}
+	return "", nil
+}
+
+// insert stores the row. If the schema refuses it, it names the room.
+func (r *row) insert(ctx context.Context, insert *sqlx.Stmt) (refused string, err error) {
+	_, err = insert.ExecContext(ctx, r.room, r.seq, r.n, r.at, r.author, r.data)
+	var refusal sqlite3.Error
+	if errors.As(err, &refusal) && refusal.Code == sqlite3.ErrConstraint {
+		return r.room, fmt.Errorf("store update %d of room %s: %w: %w", r.seq, r.room, ErrRefused, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("store updates: %w", err)
 	}
 	return "", nil
 }
