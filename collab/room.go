@@ -319,6 +319,11 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	if string(m.Payload) == "\x00\x00" {
 		return nil // nothing changed; stock clients answer so when they are in step
 	}
+	if m.Kind == yproto.SyncStep2 && (c.peer.Role == store.RoleViewer || r.locked || !r.hub.Writable()) && !r.lacks(m.Payload) {
+		// Who is in step answers, when asked what the room lacks, with all deletions that were
+		// ever made. To refuse that would alarm somebody who did nothing.
+		return nil
+	}
 	switch {
 	case c.peer.Role == store.RoleViewer:
 		r.send(c, yproto.AppendDenied(nil, "permission denied"))
@@ -357,6 +362,25 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 		}
 	})
 	return nil
+}
+
+// lacks tells whether an update goes on where the document ends, for some client. Deletions
+// are not looked at, nor what waits for something else.
+func (r *Room) lacks(update []byte) bool {
+	meta, err := ycrdt.ParseUpdateMeta(update)
+	if err != nil {
+		return true // and is refused
+	}
+	has, err := ycrdt.DecodeStateVector(r.doc.StateVector())
+	if err != nil {
+		return true
+	}
+	for client, to := range meta.To {
+		if now := has[client]; meta.From[client] <= now && now < to {
+			return true
+		}
+	}
+	return false
 }
 
 func authorOf(c *SyncConn) string { return string(c.peer.Role) }

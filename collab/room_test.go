@@ -304,6 +304,40 @@ func TestRolesAndLock(t *testing.T) {
 	}
 }
 
+// Nobody is refused who only answers the question what the room lacks, though all that was
+// ever deleted is in the answer.
+func TestReadersAreNotRefused(t *testing.T) {
+	w := newWorld(t, HubOptions{})
+	host := w.join(store.RoleHost)
+	host.typed(0, "to be deleted")
+	deletion, err := host.doc.Transact(func(tx *ycrdt.Txn) error { return tx.Text("file/main").Delete(0, 5) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.give(yproto.AppendSync(nil, yproto.SyncUpdate, deletion))
+	host.sync()
+	viewer := w.join(store.RoleViewer)
+	answer := func() {
+		t.Helper()
+		all, err := viewer.doc.EncodeStateAsUpdate(viewer.doc.StateVector())
+		if err != nil || len(all) < 4 || all[0] != 0 {
+			t.Fatalf("an answer of deletions alone is %v, %v", all, err)
+		}
+		viewer.give(yproto.AppendSync(nil, yproto.SyncStep2, all))
+		viewer.sync()
+	}
+	answer()
+	if len(viewer.denied) > 0 {
+		t.Errorf("a viewer who is in step is told %q", viewer.denied)
+	}
+	edit := viewer.edit(0, "typed without a connection")
+	viewer.give(yproto.AppendSync(nil, yproto.SyncStep2, edit))
+	viewer.sync()
+	if len(viewer.denied) != 1 {
+		t.Errorf("a viewer's edit in an answer is told %q", viewer.denied)
+	}
+}
+
 func awareness(client, clock uint64, state string) []byte {
 	return yproto.AppendAwareness(nil, yproto.EncodeAwareness([]yproto.AwarenessChange{{Client: client, Clock: clock, State: []byte(state)}}))
 }

@@ -87,7 +87,8 @@ func New(cfg Config) *Server {
 	s.syncUpgrader = s.upgrader
 	s.syncUpgrader.ReadBufferSize, s.syncUpgrader.WriteBufferSize = 512, 1<<10
 	s.syncUpgrader.WriteBufferPool = &sync.Pool{}
-	s.admission, s.heart = newAdmission(cfg.Limits), newHeart()
+	s.admission = newAdmission(cfg.Limits)
+	s.heart = newHeart(s.admission.limits.MessageBytes)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopHeart = cancel
 	go s.heart.run(ctx) // until Close

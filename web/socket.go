@@ -29,9 +29,12 @@ type syncSocket struct {
 	leave  func() // undoes the admission
 
 	// Times in nanoseconds since 1970; 0 where nothing is going on.
-	heard    atomic.Int64 // from the peer, last
-	message  atomic.Int64 // the message began that is being read
-	writing  atomic.Int64 // the writer began
+	heard   atomic.Int64 // from the peer, last
+	message atomic.Int64 // the message began that is being read
+	writing atomic.Int64 // the writer began
+
+	held     atomic.Int64 // bytes of the message that is being read, where it is not small
+	evicted  atomic.Bool  // it held them for too long
 	pingedAt time.Time    // owned by the heartbeat
 }
 
@@ -95,13 +98,14 @@ func (c *syncSocket) write(conn *collab.SyncConn) {
 func (c *syncSocket) read() {
 	defer c.server.sockets.Done()
 	err := c.readAll()
+	c.server.heart.release(c)
 	var end *collab.CloseError
 	switch {
 	case errors.As(err, &end):
 		c.conn.End(end.Code, end.Reason) // the writer says goodbye, if it has not yet
 	case !errors.Is(err, errPeerGone):
-		// gorilla has said which rule was broken.
-		halfClose(c.ws.NetConn())
+		// A rule was broken. gorilla has said which, but for a length beyond all numbers.
+		sayGoodbye(c.ws, websocket.CloseMessageTooBig, "")
 	}
 	if !errors.Is(err, errPeerGone) {
 		_, _ = io.Copy(io.Discard, c.ws.NetConn()) // until the peer closes too, or lingerFor after the goodbye
@@ -116,6 +120,10 @@ func (c *syncSocket) read() {
 func (c *syncSocket) readAll() error {
 	for {
 		kind, data, err := c.next()
+		if c.evicted.Load() {
+			c.server.heart.wake(c)
+			return errEvicted
+		}
 		if err != nil {
 			var closed *websocket.CloseError
 			var network net.Error
@@ -127,7 +135,9 @@ func (c *syncSocket) readAll() error {
 		if kind != websocket.BinaryMessage {
 			return &collab.CloseError{Code: websocket.CloseInvalidFramePayloadData, Reason: "text frame: documents travel in binary frames"}
 		}
-		if err := c.conn.Receive(data); err != nil {
+		err = c.conn.Receive(data)
+		c.server.heart.release(c)
+		if err != nil {
 			return err
 		}
 	}
@@ -148,7 +158,12 @@ func (c *syncSocket) next() (kind int, data []byte, err error) {
 	buf := (*scratch)[:0]
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			// As append would, but that this makes little garbage on the way to a large one.
+			more := min(cap(buf), max(c.server.admission.limits.MessageBytes+1-cap(buf), 1<<10))
+			if cap(buf)+more > maxScratch {
+				c.server.heart.hold(c, more)
+			}
+			buf = append(make([]byte, 0, cap(buf)+more), buf...)
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -194,13 +209,14 @@ func halfClose(conn net.Conn) {
 // heart pings all sockets of /sync and ends those that are silent or stuck. One goroutine
 // for all: a timer and a goroutine each would be most of what an idle socket costs.
 type heart struct {
+	intake  intake
 	mu      sync.Mutex // guards sockets
 	sockets map[*syncSocket]struct{}
 	done    chan struct{}
 }
 
-func newHeart() *heart {
-	return &heart{sockets: make(map[*syncSocket]struct{}), done: make(chan struct{})}
+func newHeart(messageBytes int) *heart {
+	return &heart{intake: newIntake(messageBytes), sockets: make(map[*syncSocket]struct{}), done: make(chan struct{})}
 }
 
 func (h *heart) add(c *syncSocket) {

@@ -4,6 +4,7 @@
 //   server.url, server.port, server.dataDir
 //   await server.kill()      SIGKILL, as a crash would
 //   await server.restart()   the same data, the same port
+//   await server.exited()    its exit code, when it ends by itself
 //   await server.stop()      SIGTERM; the data directory goes too
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -26,8 +27,11 @@ async function freePort() {
   return port
 }
 
-/** as is a command that executes another: who runs the server, and where. */
-export async function startServer({ args = [], dataDir, env = {}, as } = {}) {
+/**
+ * as is a command that executes another: who runs the server, and where; up is what tells
+ * that it serves.
+ */
+export async function startServer({ args = [], dataDir, env = {}, as, up = 'readyz' } = {}) {
   const ownDir = dataDir === undefined
   dataDir ??= await mkdtemp(join(tmpdir(), 'corun-e2e-'))
   const port = await freePort()
@@ -53,7 +57,7 @@ export async function startServer({ args = [], dataDir, env = {}, as } = {}) {
 
   async function ready() {
     for (;;) {
-      const ok = await fetch(`${url}/readyz`).then((r) => r.ok, () => false)
+      const ok = await fetch(`${url}/${up}`).then((r) => r.ok, () => false)
       if (ok) return
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
@@ -77,6 +81,10 @@ export async function startServer({ args = [], dataDir, env = {}, as } = {}) {
     get log() { return log },
     get pid() { return child.pid },
     kill: () => end('SIGKILL'),
+    exited: async () => {
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+      return child.exitCode
+    },
     restart: async () => { await end('SIGKILL'); await start() },
     start,
     stop: async () => {
