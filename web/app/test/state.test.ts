@@ -92,6 +92,17 @@ test('what a run left stays in sight until the next one is over', () => {
   assert.deepEqual(shown(s), [4, ['late.svg']])
 })
 
+test('while the server cannot save nobody edits, and its next word ends that', () => {
+  const guest = after(hello(person('a')))
+  const failing = reduce(guest, { type: 'storage', writable: false, message: 'The disk is full.' })
+  assert.equal(failing.storageProblem, 'The disk is full.')
+  assert.equal(mayEdit(failing), false)
+  assert.equal(mayRun(failing), true)
+  assert.equal(mayEdit(reduce(failing, { type: 'storage', writable: true })), true)
+  // Another server, or the same one again, says so anew if it is still so.
+  assert.equal(reduce(failing, hello(person('a'))).storageProblem, '')
+})
+
 test('rights follow role and room', () => {
   const guest = after(hello(person('a')))
   assert.ok(mayEdit(guest) && mayRun(guest))
