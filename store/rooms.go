@@ -215,30 +215,41 @@ func (s *Store) pastDocuments(ctx context.Context, room string) ([][]byte, error
 	return all, nil
 }
 
-// RoleByToken tells what the token with that hash allows in a room, or
+// Grant is what a token allows.
+type Grant struct {
+	Role    Role
+	Expires time.Time // zero for a token that does not
+}
+
+// GrantByToken tells what the token with that hash allows in a room, or
 // ErrNotFound. Every token of the room is compared, in constant time.
-func (s *Store) RoleByToken(ctx context.Context, room string, hash [32]byte) (Role, error) {
+func (s *Store) GrantByToken(ctx context.Context, room string, hash [32]byte) (Grant, error) {
 	var rows []struct {
-		Role Role   `db:"role"`
-		Hash []byte `db:"hash"`
+		Role    Role          `db:"role"`
+		Hash    []byte        `db:"hash"`
+		Expires sql.NullInt64 `db:"expires_at"`
 	}
-	if err := s.read.SelectContext(ctx, &rows, `SELECT role, hash FROM room_tokens WHERE room_id = ?`, room); err != nil {
-		return "", fmt.Errorf("read room tokens: %w", err)
+	if err := s.read.SelectContext(ctx, &rows, `SELECT role, hash, expires_at FROM room_tokens WHERE room_id = ?`, room); err != nil {
+		return Grant{}, fmt.Errorf("read room tokens: %w", err)
 	}
-	var found Role
+	var found Grant
 	for _, row := range rows {
 		if subtle.ConstantTimeCompare(row.Hash, hash[:]) == 1 {
-			found = row.Role
+			found.Role = row.Role
+			if row.Expires.Valid {
+				found.Expires = fromMicros(row.Expires.Int64)
+			}
 		}
 	}
-	if found == "" {
-		return "", fmt.Errorf("token of room %s: %w", room, ErrNotFound)
+	if found.Role == "" || (!found.Expires.IsZero() && !s.now().Before(found.Expires)) {
+		return Grant{}, fmt.Errorf("token of room %s: %w", room, ErrNotFound)
 	}
 	return found, nil
 }
 
-// RotateToken replaces a role's token and gives the hash of the old one.
-func (s *Store) RotateToken(ctx context.Context, room string, role Role, hash [32]byte) (old [32]byte, err error) {
+// RotateToken replaces a role's token and gives the hash of the old one. The new one expires
+// at the time given, never if that is zero, or when the old one would have if it is nil.
+func (s *Store) RotateToken(ctx context.Context, room string, role Role, hash [32]byte, expires *time.Time) (old [32]byte, err error) {
 	if !slices.Contains(Roles, role) {
 		return old, fmt.Errorf("role %q: %w", role, ErrNotFound)
 	}
@@ -255,6 +266,12 @@ func (s *Store) RotateToken(ctx context.Context, room string, role Role, hash [3
 		if _, err := tx.ExecContext(ctx, `UPDATE room_tokens SET hash = ? WHERE room_id = ? AND role = ?`, hash[:], room, role); err != nil {
 			return fmt.Errorf("rotate token: %w", err)
 		}
+		if expires == nil {
+			return nil
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE room_tokens SET expires_at = ? WHERE room_id = ? AND role = ?`, nullMicros(*expires), room, role); err != nil {
+			return fmt.Errorf("let token expire: %w", err)
+		}
 		return nil
 	})
 	return old, err
@@ -265,12 +282,14 @@ type APIToken struct {
 	ID        string
 	Name      string
 	CreatedAt time.Time
+	Expires   time.Time // zero for one that does not
 }
 
-// CreateAPIToken stores a token for programs and gives its id.
-func (s *Store) CreateAPIToken(ctx context.Context, name string, hash [32]byte) (id string, err error) {
+// CreateAPIToken stores a token for programs and gives its id. It expires at the time given,
+// or never if that is zero.
+func (s *Store) CreateAPIToken(ctx context.Context, name string, hash [32]byte, expires time.Time) (id string, err error) {
 	id = NewRoomID()[:10]
-	_, err = s.write.ExecContext(ctx, `INSERT INTO api_tokens (id, name, hash, created_at) VALUES (?, ?, ?, ?)`, id, name, hash[:], micros(s.now()))
+	_, err = s.write.ExecContext(ctx, `INSERT INTO api_tokens (id, name, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)`, id, name, hash[:], micros(s.now()), nullMicros(expires))
 	if err != nil {
 		return "", fmt.Errorf("store API token: %w", err)
 	}
@@ -280,16 +299,20 @@ func (s *Store) CreateAPIToken(ctx context.Context, name string, hash [32]byte) 
 // APITokens lists the tokens for programs, the newest first.
 func (s *Store) APITokens(ctx context.Context) ([]APIToken, error) {
 	var rows []struct {
-		ID        string `db:"id"`
-		Name      string `db:"name"`
-		CreatedAt int64  `db:"created_at"`
+		ID        string        `db:"id"`
+		Name      string        `db:"name"`
+		CreatedAt int64         `db:"created_at"`
+		Expires   sql.NullInt64 `db:"expires_at"`
 	}
-	if err := s.read.SelectContext(ctx, &rows, `SELECT id, name, created_at FROM api_tokens ORDER BY created_at DESC`); err != nil {
+	if err := s.read.SelectContext(ctx, &rows, `SELECT id, name, created_at, expires_at FROM api_tokens ORDER BY created_at DESC`); err != nil {
 		return nil, fmt.Errorf("read API tokens: %w", err)
 	}
 	tokens := make([]APIToken, len(rows))
 	for i, r := range rows {
-		tokens[i] = APIToken{r.ID, r.Name, fromMicros(r.CreatedAt)}
+		tokens[i] = APIToken{ID: r.ID, Name: r.Name, CreatedAt: fromMicros(r.CreatedAt)}
+		if r.Expires.Valid {
+			tokens[i].Expires = fromMicros(r.Expires.Int64)
+		}
 	}
 	return tokens, nil
 }
@@ -306,11 +329,11 @@ func (s *Store) RevokeAPIToken(ctx context.Context, id string) error {
 	return nil
 }
 
-// APITokenValid tells whether there is an API token with that hash. Finding a
+// APITokenValid tells whether there is an API token with that hash that has not expired. Finding a
 // hash by index is not constant in time, but says nothing of the token.
 func (s *Store) APITokenValid(ctx context.Context, hash [32]byte) (bool, error) {
 	var n int
-	if err := s.read.GetContext(ctx, &n, `SELECT COUNT(*) FROM api_tokens WHERE hash = ?`, hash[:]); err != nil {
+	if err := s.read.GetContext(ctx, &n, `SELECT COUNT(*) FROM api_tokens WHERE hash = ? AND (expires_at IS NULL OR expires_at > ?)`, hash[:], micros(s.now())); err != nil {
 		return false, fmt.Errorf("read API tokens: %w", err)
 	}
 	return n > 0, nil

@@ -226,4 +226,9 @@ func inTx(ctx context.Context, begin func(context.Context, *sql.TxOptions) (*sql
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
+// nullMicros is NULL for the zero time.
+func nullMicros(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: micros(t), Valid: !t.IsZero()}
+}
+
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }

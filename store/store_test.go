@@ -79,17 +79,17 @@ func TestRoomsAndTokens(t *testing.T) {
 	if _, err := s.CreateRoom(ctx, room); !errors.Is(err, ErrExists) {
 		t.Errorf("second room of that id: %v", err)
 	}
-	if role, err := s.RoleByToken(ctx, id, guest); role != RoleGuest || err != nil {
-		t.Errorf("guest token: %q, %v", role, err)
+	if got, err := s.GrantByToken(ctx, id, guest); got != (Grant{Role: RoleGuest}) || err != nil {
+		t.Errorf("guest token: %v, %v", got, err)
 	}
 	_, next := NewToken()
-	if old, err := s.RotateToken(ctx, id, RoleGuest, next); old != guest || err != nil {
+	if old, err := s.RotateToken(ctx, id, RoleGuest, next, nil); old != guest || err != nil {
 		t.Errorf("rotate: %v", err)
 	}
-	if _, err := s.RoleByToken(ctx, id, guest); !errors.Is(err, ErrNotFound) {
+	if _, err := s.GrantByToken(ctx, id, guest); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a rotated token still opens: %v", err)
 	}
-	if _, err := s.RoleByToken(ctx, "other", host); !errors.Is(err, ErrNotFound) {
+	if _, err := s.GrantByToken(ctx, "other", host); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a token opens another room: %v", err)
 	}
 	yes, title := true, "U"
@@ -105,7 +105,7 @@ func TestRoomsAndTokens(t *testing.T) {
 		"load":   second(s.LoadDocument(ctx, id)),
 		"until":  second(s.UpdatesUntil(ctx, id, time.Now())),
 		"seq":    second(s.UpdatesUntilSeq(ctx, id, 9)),
-		"token":  second(s.RoleByToken(ctx, id, host)),
+		"token":  second(s.GrantByToken(ctx, id, host)),
 	} {
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s of a deleted room: %v", what, err)
@@ -114,6 +114,57 @@ func TestRoomsAndTokens(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestTokensExpire(t *testing.T) {
+	ctx, at := t.Context(), time.UnixMilli(1e12)
+	s, err := Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "db"), Options{Now: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, hash := NewToken()
+	if _, err := s.CreateRoom(ctx, NewRoom{ID: "r", TokenHashes: map[Role][32]byte{RoleGuest: hash}}); err != nil {
+		t.Fatal(err)
+	}
+	good := func(when string, hash [32]byte, want time.Time, ok bool) {
+		t.Helper()
+		got, err := s.GrantByToken(ctx, "r", hash)
+		if ok && (err != nil || !got.Expires.Equal(want) || got.Role != RoleGuest) || !ok && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v, %v", when, got, err)
+		}
+	}
+	rotate := func(expires *time.Time) (hash [32]byte) {
+		t.Helper()
+		_, hash = NewToken()
+		if _, err := s.RotateToken(ctx, "r", RoleGuest, hash, expires); err != nil {
+			t.Error(err)
+		}
+		return hash
+	}
+	end, never := at.Add(time.Hour), time.Time{}
+	good("one that does not", hash, never, true)
+	hash = rotate(&end)
+	good("in time", hash, end, true)
+	hash = rotate(nil)
+	good("another with the same end", hash, end, true)
+	_, api := NewToken()
+	if _, err := s.CreateAPIToken(ctx, "t", api, end); err != nil {
+		t.Error(err)
+	}
+	if ok, err := s.APITokenValid(ctx, api); !ok || err != nil {
+		t.Errorf("API token in time: %v, %v", ok, err)
+	}
+	at = end
+	good("at its end", hash, end, false)
+	if ok, err := s.APITokenValid(ctx, api); ok || err != nil {
+		t.Errorf("API token at its end: %v, %v", ok, err)
+	}
+	if all, err := s.APITokens(ctx); err != nil || !all[0].Expires.Equal(end) {
+		t.Errorf("listed: %v, %v", all, err)
+	}
+	hash = rotate(&never)
+	good("a new one that does not", hash, never, true)
+}
 
 func TestUpdatesSurviveReopening(t *testing.T) {
 	ctx, path := context.Background(), filepath.Join(t.TempDir(), "db")

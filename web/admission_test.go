@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"testing"
@@ -136,5 +137,48 @@ func TestHeartbeat(t *testing.T) {
 				t.Errorf("%d sockets are still looked after", len(heart.sockets))
 			}
 		})
+	}
+}
+
+// Who came by a link that expires is let go when it does, and it opens nothing any more.
+func TestLinksExpire(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{}`)
+	server := s.Config.Handler.(*Server)
+	rotate := func(role, body string) (status int, answer struct{ Token string }) {
+		t.Helper()
+		status, _, data := s.call("POST", "/api/v1/rooms/"+a.ID+"/tokens/"+role+"/rotate", a.Tokens["host"], body)
+		if status == http.StatusOK {
+			must(t, json.Unmarshal(data, &answer))
+		}
+		return status, answer
+	}
+	for _, bad := range [][2]string{
+		{"host", `{"expires_in": 60}`}, {"guest", `{"expires_in": 0}`}, {"guest", `{"expires_in": -1}`},
+		{"guest", `{"expires_in": 1e300}`}, {"guest", `{"expires_in": "1h"}`}, {"guest", `{"expires": 1}`},
+	} {
+		if status, _ := rotate(bad[0], bad[1]); status != http.StatusBadRequest {
+			t.Errorf("%s %s: %d", bad[0], bad[1], status)
+		}
+	}
+	status, link := rotate("guest", `{"expires_in": 1.5}`)
+	if status != http.StatusOK {
+		t.Fatalf("rotate: %d", status)
+	}
+	doc := s.dial("/sync/" + a.ID + "?token=" + link.Token)
+	person, _ := s.join(a, link.Token, "Ann")
+	if code := person.closed(); code != 4403 {
+		t.Errorf("/live was closed with %d", code)
+	}
+	server.heart.beat(time.Now())
+	if code := doc.closed(); code != 4403 {
+		t.Errorf("/sync was closed with %d", code)
+	}
+	if status, _, _ := s.call("GET", "/api/v1/rooms/"+a.ID, link.Token, ""); status != http.StatusNotFound {
+		t.Errorf("a link that has expired: %d", status)
+	}
+	status, _ = rotate("guest", "")
+	if status != http.StatusOK {
+		t.Errorf("rotate again: %d", status)
 	}
 }

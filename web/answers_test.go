@@ -210,7 +210,7 @@ func TestAPITokensMakeRooms(t *testing.T) {
 	var st *store.Store
 	s := newSite(t, func(c *Config) { c.AnyoneMayCreate, st = false, c.Store })
 	token, hash := store.NewToken()
-	id, err := st.CreateAPIToken(t.Context(), "test", hash)
+	id, err := st.CreateAPIToken(t.Context(), "test", hash, time.Time{})
 	must(t, err)
 	if status, _, data := s.call("POST", "/api/v1/rooms", token, `{}`); status != 201 {
 		t.Errorf("with an API token: %d %s", status, data)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"corun/collab/live"
 	"corun/store"
@@ -17,11 +18,15 @@ import (
 type access struct {
 	room      *store.Room
 	role      store.Role
-	tokenHash [32]byte // of the room token they came by; zero in an open room
+	tokenHash [32]byte  // of the room token they came by; zero in an open room
+	expires   time.Time // of that token; zero if it does not
 }
 
 // openRoomName is what an open room can be called.
 var openRoomName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// expired closes connections whose token has.
+const expired = "the link you came by has expired: ask for a new one"
 
 var errNoRoom = newProblem(http.StatusNotFound, "there is no such room, or the token is not one of its: open the link you were given again")
 
@@ -37,7 +42,7 @@ func (s *Server) authorize(ctx context.Context, roomID, token string) (*access, 
 		return nil, p
 	}
 	hash := store.HashToken(token)
-	role, err := s.cfg.Store.RoleByToken(ctx, roomID, hash)
+	grant, err := s.cfg.Store.GrantByToken(ctx, roomID, hash)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errNoRoom
 	}
@@ -51,7 +56,7 @@ func (s *Server) authorize(ctx context.Context, roomID, token string) (*access, 
 	if err != nil {
 		return nil, err
 	}
-	return &access{room: room, role: role, tokenHash: hash}, nil
+	return &access{room: room, role: grant.Role, tokenHash: hash, expires: grant.Expires}, nil
 }
 
 // forRoom authorizes an API call and asks for one of roles, or any if none is
@@ -82,7 +87,7 @@ func (s *Server) stillGood(ctx context.Context, a *access) error {
 	if a.tokenHash == ([32]byte{}) {
 		return nil
 	}
-	_, err := s.cfg.Store.RoleByToken(ctx, a.room.ID, a.tokenHash)
+	_, err := s.cfg.Store.GrantByToken(ctx, a.room.ID, a.tokenHash)
 	if errors.Is(err, store.ErrNotFound) {
 		return &live.CloseError{Code: live.CloseRemoved, Reason: "the link you came by was replaced: ask for the new one"}
 	}

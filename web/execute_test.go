@@ -336,7 +336,7 @@ func TestWhoMayExecute(t *testing.T) {
 		}
 	}
 	token, hash := store.NewToken()
-	_, err := st.CreateAPIToken(t.Context(), "test", hash)
+	_, err := st.CreateAPIToken(t.Context(), "test", hash, time.Time{})
 	must(t, err)
 	if status, _, data := s.call("POST", "/api/v1/execute", token, python("print(1)", "")); status != 200 {
 		t.Errorf("with an API token: %d %s", status, data)

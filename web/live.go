@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -93,6 +94,11 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer member.Leave()
+		if !a.expires.IsZero() {
+			defer time.AfterFunc(time.Until(a.expires), func() {
+				room.Disconnect(func(m *live.Member) bool { return m == member }, live.CloseRemoved, expired)
+			}).Stop()
+		}
 		if err := s.stillGood(ctx, a); err != nil {
 			return err
 		}
@@ -295,7 +301,7 @@ func (c *liveClient) remove(ctx context.Context, id string) error {
 	if c.access.tokenHash == ([32]byte{}) {
 		return c.member.Remove(id) // an open room has no links to replace
 	}
-	token, old, err := c.server.replaceToken(ctx, c.access.room.ID, role)
+	token, old, err := c.server.replaceToken(ctx, c.access.room.ID, role, nil)
 	if err != nil {
 		return err
 	}

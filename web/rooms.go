@@ -24,6 +24,8 @@ const (
 	maxRoomBody = 8 << 20
 	// maxSmallBody is for calls with a few short fields.
 	maxSmallBody = 64 << 10
+	// maxExpiry is for how long a link that expires may be good.
+	maxExpiry = 10 * 365 * 24 * time.Hour
 	// maxTitleBytes bounds a room's title.
 	maxTitleBytes = 200
 )
@@ -451,7 +453,23 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains(store.Roles, role) {
 		return newProblem(http.StatusNotFound, "there is no role %q: use host, guest or viewer", role)
 	}
-	token, old, err := s.replaceToken(r.Context(), a.room.ID, role)
+	var req struct {
+		ExpiresIn *float64 `json:"expires_in"` // seconds
+	}
+	if err := readJSON(w, r, maxSmallBody, &req); err != nil {
+		return err
+	}
+	var expires time.Time
+	switch {
+	case req.ExpiresIn == nil:
+	case role == store.RoleHost:
+		return badField("expires_in", "a host's link does not expire: nobody could make another one then")
+	case !(*req.ExpiresIn > 0) || *req.ExpiresIn > maxExpiry.Seconds():
+		return badField("expires_in", "expires_in is %v: give a number of seconds above 0, at most %.0f", *req.ExpiresIn, maxExpiry.Seconds())
+	default:
+		expires = time.Now().Add(time.Duration(*req.ExpiresIn * float64(time.Second))).UTC()
+	}
+	token, old, err := s.replaceToken(r.Context(), a.room.ID, role, &expires)
 	if err != nil {
 		return err
 	}
@@ -467,14 +485,18 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"role": role, "token": token, "link": pageLink(r, a.room.ID, token)})
+	answer := map[string]any{"role": role, "token": token, "link": pageLink(r, a.room.ID, token)}
+	if !expires.IsZero() {
+		answer["expires_at"] = expires
+	}
+	return writeJSON(w, http.StatusOK, answer)
 }
 
 // replaceToken makes a new token for a role; from then on the old one, whose
-// hash is given, opens nothing.
-func (s *Server) replaceToken(ctx context.Context, id string, role store.Role) (token string, old [32]byte, err error) {
+// hash is given, opens nothing. expires is as for store.RotateToken.
+func (s *Server) replaceToken(ctx context.Context, id string, role store.Role, expires *time.Time) (token string, old [32]byte, err error) {
 	token, hash := store.NewToken()
-	old, err = s.cfg.Store.RotateToken(ctx, id, role, hash)
+	old, err = s.cfg.Store.RotateToken(ctx, id, role, hash, expires)
 	if errors.Is(err, store.ErrNotFound) {
 		return "", old, newProblem(http.StatusConflict, "this room has no %s token to rotate: it is open to anyone", role)
 	}

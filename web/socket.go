@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"corun/collab"
+	"corun/collab/live"
 )
 
 // syncSocket is one web socket on /sync. While nothing comes and nothing leaves it has one
@@ -22,11 +23,12 @@ import (
 // The heartbeat pings it and ends it when it is silent or stuck.
 type syncSocket struct {
 	// Static once reading begins.
-	server *Server
-	ws     *websocket.Conn
-	conn   *collab.SyncConn
-	room   *collab.Room
-	leave  func() // undoes the admission
+	server  *Server
+	ws      *websocket.Conn
+	conn    *collab.SyncConn
+	room    *collab.Room
+	leave   func()    // undoes the admission
+	expires time.Time // of the token; zero if it does not
 
 	// Times in nanoseconds since 1970; 0 where nothing is going on.
 	heard   atomic.Int64 // from the peer, last
@@ -261,6 +263,8 @@ func (h *heart) beat(now time.Time) {
 		switch {
 		case since(&c.heard) > pongWait, since(&c.message) > stuckAfter, since(&c.writing) > stuckAfter:
 			_ = c.ws.NetConn().Close() // its reader does the rest
+		case !c.expires.IsZero() && now.After(c.expires):
+			c.conn.End(live.CloseRemoved, expired)
 		case now.Sub(c.pingedAt) >= pingEvery:
 			c.pingedAt = now
 			c.conn.Control(pingFrame)

@@ -85,7 +85,7 @@ func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
 		room.Release()
 		return err
 	}
-	c.conn = conn
+	c.conn, c.expires = conn, a.expires
 	c.server.heart.add(c)
 	if err := c.server.stillGood(ctx, a); err != nil {
 		conn.End(c.server.closeCode(err)) // the reader takes it down

@@ -299,7 +299,8 @@ type tokenCmd struct {
 }
 
 type tokenCreateCmd struct {
-	Name string `help:"What the token is for." default:"token"`
+	Name    string        `help:"What the token is for." default:"token"`
+	Expires time.Duration `help:"For how long the token is good, such as 720h. Default: until it is revoked." placeholder:"DURATION"`
 }
 
 func (c *tokenCreateCmd) Run(ctx context.Context, out io.Writer, common *common) error {
@@ -309,7 +310,14 @@ func (c *tokenCreateCmd) Run(ctx context.Context, out io.Writer, common *common)
 	}
 	defer st.Close()
 	token, hash := store.NewToken()
-	if _, err := st.CreateAPIToken(ctx, c.Name, hash); err != nil {
+	var expires time.Time
+	if c.Expires < 0 {
+		return fmt.Errorf("--expires is %v: give a time to come, such as 720h", c.Expires)
+	}
+	if c.Expires > 0 {
+		expires = time.Now().Add(c.Expires)
+	}
+	if _, err := st.CreateAPIToken(ctx, c.Name, hash, expires); err != nil {
 		return fmt.Errorf("create token: %w", err)
 	}
 	_, err = fmt.Fprintln(out, token)
@@ -329,9 +337,13 @@ func (tokenListCmd) Run(ctx context.Context, out io.Writer, common *common) erro
 		return fmt.Errorf("list tokens: %w", err)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tCREATED\tNAME")
+	fmt.Fprintln(w, "ID\tCREATED\tEXPIRES\tNAME")
 	for _, t := range tokens {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", t.ID, t.CreatedAt.Format(time.DateTime), t.Name)
+		expires := "never"
+		if !t.Expires.IsZero() {
+			expires = t.Expires.Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.ID, t.CreatedAt.Format(time.DateTime), expires, t.Name)
 	}
 	return w.Flush()
 }
