@@ -137,6 +137,7 @@ func TestMailboxIsBoundedInBytes(t *testing.T) {
 		go func() { done <- c.conn.Receive(frame) }()
 	}
 	var readers sync.WaitGroup
+	defer readers.Wait() // once all are closed
 	for _, c := range clients {
 		readers.Go(func() { // or it is let go as too slow
 			for {
@@ -145,7 +146,6 @@ func TestMailboxIsBoundedInBytes(t *testing.T) {
 				}
 			}
 		})
-		defer readers.Wait()
 		defer c.conn.Close()
 	}
 	// The first that went through show that the others are on their way.

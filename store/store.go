@@ -183,6 +183,17 @@ func (s *Store) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
 	return inTx(ctx, s.write.BeginTxx, fn)
 }
 
+// readTx runs fn in one transaction that sees the database as it is at one moment. What is
+// written meanwhile grows the log of the database, so fn must not wait for anybody.
+func (s *Store) readTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	tx, err := s.read.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin reading: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
+}
+
 // lightTx is tx for what people do not see as saved: runs that begin, their output, events.
 // It survives the death of the process; that of the machine it survives from the next
 // commit on that is flushed (https://sqlite.org/pragma.html#pragma_synchronous: what was
