@@ -71,7 +71,7 @@ func (r *Room) Join(ctx context.Context, peer Peer) (*SyncConn, error) {
 func (r *Room) Files(ctx context.Context) (files []File, stateVector []byte, seq int64, err error) {
 	var got Snapshot
 	err = r.whenSaved(ctx, func() error {
-		got = Snapshot{Files: filesOf(r.doc), StateVector: r.doc.StateVector(), Seq: r.seq}
+		got = Snapshot{Files: FilesOf(r.doc), StateVector: r.doc.StateVector(), Seq: r.seq}
 		return nil
 	})
 	if err != nil {
@@ -100,7 +100,7 @@ func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
 		if s.Ended, s.RunsEnabled = r.ended, r.runsEnabled; s.Ended || !s.RunsEnabled {
 			return nil
 		}
-		s.Files, s.Meta, s.Language = filesOf(r.doc), metaOf(r.doc), r.language
+		s.Files, s.Meta, s.Language = FilesOf(r.doc), metaOf(r.doc), r.language
 		s.StateVector, s.Seq = r.doc.StateVector(), r.seq
 		return nil
 	})

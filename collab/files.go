@@ -81,9 +81,9 @@ func InitialDocument(in Initial) ([]byte, error) {
 	return update, nil
 }
 
-// filesOf reads the files of a document, by path. What is no file by the schema
+// FilesOf reads the files of a document, by path. What is no file by the schema
 // is left out.
-func filesOf(doc *ycrdt.Doc) []File {
+func FilesOf(doc *ycrdt.Doc) []File {
 	files := []File{}
 	for _, id := range doc.MapKeys(rootFiles) {
 		entry, _ := doc.MapGet(rootFiles, id)

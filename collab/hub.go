@@ -80,6 +80,9 @@ type HubOptions struct {
 	// OnStorage is told when edits cannot be saved any more, and when they can again. It
 	// must not block.
 	OnStorage func(ok bool)
+	// KeepHistory is for how long a room's history and the log of events are kept; 0 is
+	// forever.
+	KeepHistory time.Duration
 	// Frame gives a message as it stands on the wire, in memory that may be shared.
 	// Default: as it is.
 	Frame func(message []byte) []byte
@@ -91,9 +94,12 @@ type Hub struct {
 	opts  HubOptions
 	owed  atomic.Int64 // bytes that wait for readers, without whole documents
 
-	failing  atomic.Bool // edits cannot be saved
-	watch    sync.WaitGroup
-	stopping chan struct{} // closed by Close
+	failing atomic.Bool     // edits cannot be saved
+	life    context.Context // ends with Close, which waits for watch
+	end     context.CancelFunc
+	watch   sync.WaitGroup
+	replays chan struct{} // holds one for each replay of a history
+	rebuild chan struct{} // holds one while a document is made again for a snapshot
 
 	mu     sync.Mutex // guards below, and refs, idle, place and leaving of each room
 	rooms  map[string]*Room
@@ -101,13 +107,16 @@ type Hub struct {
 	closed bool
 	// deleting holds the rooms whose rows are being deleted; closed when they are.
 	deleting map[string]chan struct{}
+	held     map[string]int           // histories that are being read, see HoldHistory
+	folding  map[string]chan struct{} // those that are being shortened; closed when they are
 	// recovered is when the store could be written again the last time, and waited what it
 	// took between two questions at the end.
 	recovered time.Time
 	waited    time.Duration
 }
 
-// NewHub makes a hub; it does nothing until a room is acquired.
+// NewHub makes a hub; it does nothing until a room is acquired, but for what keeps histories
+// from becoming longer than KeepHistory.
 func NewHub(st *store.Store, opts HubOptions) *Hub {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
@@ -127,7 +136,16 @@ func NewHub(st *store.Store, opts HubOptions) *Hub {
 	if opts.OnSaved == nil {
 		opts.OnSaved = func(string) {}
 	}
-	return &Hub{store: st, opts: opts, rooms: make(map[string]*Room), deleting: make(map[string]chan struct{}), stopping: make(chan struct{})}
+	h := &Hub{
+		store: st, opts: opts, rooms: make(map[string]*Room), deleting: make(map[string]chan struct{}),
+		held: make(map[string]int), folding: make(map[string]chan struct{}),
+		replays: make(chan struct{}, maxReplays), rebuild: make(chan struct{}, 1),
+	}
+	h.life, h.end = context.WithCancel(context.Background())
+	if opts.KeepHistory > 0 {
+		h.watch.Go(h.keepHistory) // waited for in Close
+	}
+	return h
 }
 
 // Acquire gives a room, loaded if it was not in memory; Release it. The error
@@ -237,11 +255,11 @@ func (h *Hub) unload(r *Room) {
 	h.awake(r)
 	r.leaving = true
 	h.mu.Unlock()
-	h.end(r)
+	h.endRoom(r)
 }
 
-// end stops a room that is leaving and forgets it.
-func (h *Hub) end(r *Room) {
+// endRoom stops a room that is leaving and forgets it.
+func (h *Hub) endRoom(r *Room) {
 	r.stop()
 	<-r.done
 	h.forget(r)
@@ -277,7 +295,7 @@ func (h *Hub) awaitStore() {
 	wait := h.lastWait()
 	for {
 		select {
-		case <-h.stopping:
+		case <-h.life.Done():
 			return
 		case <-time.After(wait):
 		}
@@ -337,7 +355,7 @@ func (h *Hub) Delete(ctx context.Context, id string) error {
 	}()
 	if ok {
 		r.SetEnded(true)
-		h.end(r)
+		h.endRoom(r)
 	}
 	past, err := h.stateToRemember(ctx, id)
 	if err != nil {
@@ -403,10 +421,8 @@ func (h *Hub) read(ctx context.Context, id string) (*ycrdt.Doc, *store.Document,
 
 // Close disconnects everybody, waits until all is saved and ends every room.
 func (h *Hub) Close(ctx context.Context) error {
+	h.end()
 	h.mu.Lock()
-	if !h.closed {
-		close(h.stopping)
-	}
 	h.closed = true
 	var all []*Room
 	for _, r := range h.rooms {
@@ -427,32 +443,4 @@ func (h *Hub) Close(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// FilesAt gives a room's files and state vector at a moment.
-func (h *Hub) FilesAt(ctx context.Context, id string, at time.Time) ([]File, []byte, error) {
-	updates, err := h.store.UpdatesUntil(ctx, id, at)
-	if err != nil {
-		return nil, nil, err
-	}
-	return replay(updates)
-}
-
-// FilesAtSeq gives a room's files and state vector as of one of its updates.
-func (h *Hub) FilesAtSeq(ctx context.Context, id string, seq int64) ([]File, []byte, error) {
-	updates, err := h.store.UpdatesUntilSeq(ctx, id, seq)
-	if err != nil {
-		return nil, nil, err
-	}
-	return replay(updates)
-}
-
-func replay(updates [][]byte) ([]File, []byte, error) {
-	doc := ycrdt.New(ycrdt.Options{MaxWork: -1})
-	for i, u := range updates {
-		if err := doc.ApplyUpdate(u); err != nil {
-			return nil, nil, fmt.Errorf("replay update %d: %w", i+1, err)
-		}
-	}
-	return filesOf(doc), doc.StateVector(), nil
 }

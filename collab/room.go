@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 	"weak"
 
@@ -23,6 +24,11 @@ const (
 	// snapshotEvery is after how many updates a document is stored whole, so that
 	// loading it stays quick.
 	snapshotEvery = 2000
+	// snapshotBytes is after how many bytes of updates it is.
+	snapshotBytes = 8 << 20
+	// maxEncodedAtOnce is up to which size, in bytes, a document is encoded for a snapshot
+	// while its room waits: about two milliseconds.
+	maxEncodedAtOnce = 256 << 10
 	// snapshotMin is how many bytes of updates make a snapshot at unloading worth
 	// its room.
 	snapshotMin = 64 << 10
@@ -85,6 +91,7 @@ type Room struct {
 	sinceSnapshot int // updates
 	bytesSince    int // bytes of those
 	snapshots     sync.WaitGroup
+	snapshotting  atomic.Bool // one is being stored
 }
 
 // afterCommit is done once the store has all up to seq, or has failed.
@@ -171,7 +178,7 @@ func (r *Room) finish() {
 	}
 	r.snapshots.Wait()
 	if r.doc != nil && !r.ended && r.bytesSince >= snapshotMin {
-		r.saveSnapshot()
+		r.saveSnapshot(true)
 		r.snapshots.Wait()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,7 +20,13 @@ import (
 	"corun/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(trimPath); path != "" {
+		trimForever(path, os.Getenv(trimFrom))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // world is a hub over a store in a temporary folder.
 type world struct {

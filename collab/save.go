@@ -106,8 +106,8 @@ func (r *Room) takeCommits(commits []commit) {
 	}
 	r.tell()
 	r.hub.opts.OnSaved(r.id)
-	if r.sinceSnapshot >= snapshotEvery && r.saved == r.seq {
-		r.saveSnapshot()
+	if r.wantSnapshot() {
+		r.saveSnapshot(false)
 	}
 }
 
@@ -154,20 +154,59 @@ func (r *Room) resync() {
 	})
 }
 
+// wantSnapshot tells whether loading the document again would take long.
+func (r *Room) wantSnapshot() bool {
+	return (r.sinceSnapshot >= snapshotEvery || r.bytesSince >= snapshotBytes) && r.saved == r.seq && !r.snapshotting.Load()
+}
+
 // saveSnapshot stores the document whole, in the background. Everything in it is
-// saved.
-func (r *Room) saveSnapshot() {
-	data, err := r.doc.EncodeStateAsUpdate(nil)
-	if err != nil {
-		return // only a state vector can be wrong
+// saved. A large one, which takes a while to encode, is made again from the store for it, so
+// that nobody in the room waits, unless alone says that nobody is there.
+func (r *Room) saveSnapshot(alone bool) {
+	var data []byte
+	if r.size <= maxEncodedAtOnce || alone {
+		var err error
+		if data, err = r.doc.EncodeStateAsUpdate(nil); err != nil {
+			return // only a state vector can be wrong
+		}
+		r.size, r.uncounted = len(data), 0
 	}
 	seq := r.saved
 	r.sinceSnapshot, r.bytesSince = 0, 0
-	r.snapshots.Add(1)
-	go func() {
-		defer r.snapshots.Done()
-		if err := r.hub.store.SaveSnapshot(context.Background(), r.id, seq, data); err != nil {
+	r.snapshotting.Store(true)
+	r.snapshots.Go(func() {
+		defer r.snapshotting.Store(false)
+		if err := r.storeSnapshot(data, seq); err != nil && r.hub.life.Err() == nil {
 			r.hub.opts.Log.Error("store snapshot", "room", r.id, "error", err)
 		}
-	}()
+	})
+}
+
+// storeSnapshot stores the document as of seq, or as the store has it if data is nil.
+func (r *Room) storeSnapshot(data []byte, seq int64) (err error) {
+	if data == nil {
+		if data, seq, err = r.hub.encodeStored(r.id); err != nil {
+			return err
+		}
+		// What came in since is counted in bytesSince, and perhaps more.
+		r.post(work{call: func() { r.size = min(r.size, len(data)+r.bytesSince) }})
+	}
+	return r.hub.store.SaveSnapshot(context.Background(), r.id, seq, data)
+}
+
+// encodeStored gives a room's document as the store has it, encoded, and the number of its
+// last update. One is made at a time, as it may be large.
+func (h *Hub) encodeStored(id string) (data []byte, seq int64, err error) {
+	select {
+	case h.rebuild <- struct{}{}:
+		defer func() { <-h.rebuild }()
+	case <-h.life.Done():
+		return nil, 0, ErrClosed
+	}
+	doc, stored, err := h.read(h.life, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err = doc.EncodeStateAsUpdate(nil)
+	return data, stored.LastSeq, err
 }

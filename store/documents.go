@@ -5,14 +5,18 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
+	"math"
+
+	"github.com/jmoiron/sqlx"
 )
 
-// Document is what a room's document is loaded from: a snapshot, if there is
-// one, and the updates after it.
+// Document is what a room's document is loaded from: a state, if one was kept, and the
+// updates after it.
 type Document struct {
-	Room     *Room
-	Snapshot []byte // an update that holds all up to a number, or nil
+	Room *Room
+	// Snapshot is an update that holds all up to a number, or nil: the last snapshot or,
+	// where that is older or missing, what history begins with.
+	Snapshot []byte
 	Updates  [][]byte
 	LastSeq  int64 // of the last update, 0 if there is none
 	// SinceSnapshot counts Updates in bytes.
@@ -24,75 +28,53 @@ type Document struct {
 
 // LoadDocument reads a room and its document. An error is never an empty document.
 func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error) {
-	var row struct {
-		roomRow
-		Seq  sql.NullInt64 `db:"seq"`
-		Data []byte        `db:"data"`
-	}
-	err := s.read.GetContext(ctx, &row, `SELECT rooms.*, snapshots.seq, snapshots.data FROM rooms
-		LEFT JOIN snapshots ON snapshots.room_id = rooms.id WHERE rooms.id = ?`, room)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("room %s: %w", room, ErrNotFound)
-	}
+	var doc *Document
+	// In one transaction: between two, updates may have been folded.
+	err := s.readTx(ctx, func(tx *sqlx.Tx) error {
+		var head struct {
+			roomRow
+			Seq  int64  `db:"seq"`
+			Data []byte `db:"data"`
+		}
+		err := tx.GetContext(ctx, &head, `SELECT rooms.*, MAX(COALESCE(s.seq, 0), COALESCE(b.seq, 0)) AS seq,
+			CASE WHEN s.seq >= COALESCE(b.seq, 0) THEN s.data ELSE b.data END AS data
+			FROM rooms LEFT JOIN snapshots s ON s.room_id = rooms.id LEFT JOIN bases b ON b.room_id = rooms.id WHERE rooms.id = ?`, room)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("room %s: %w", room, ErrNotFound)
+		}
+		if err != nil {
+			return fmt.Errorf("read room and snapshot: %w", err)
+		}
+		doc = &Document{Room: head.room(), LastSeq: head.Seq}
+		if head.Data != nil {
+			if doc.Snapshot, err = s.decode.DecodeAll(head.Data, nil); err != nil {
+				return fmt.Errorf("unpack snapshot of room %s: %w", room, err)
+			}
+		}
+		if doc.Room.Open {
+			if doc.Past, err = deletedDocuments(ctx, tx, room); err != nil {
+				return err
+			}
+		}
+		return eachUpdate(ctx, tx, room, head.Seq, maxSeq, func(u Stored) error {
+			doc.Updates = append(doc.Updates, u.Data)
+			doc.LastSeq = u.Seq
+			doc.SinceSnapshot += len(u.Data)
+			return nil
+		})
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read room and snapshot: %w", err)
-	}
-	doc := &Document{Room: row.room(), LastSeq: row.Seq.Int64}
-	if row.Seq.Valid {
-		if doc.Snapshot, err = s.decode.DecodeAll(row.Data, nil); err != nil {
-			return nil, fmt.Errorf("unpack snapshot of room %s: %w", room, err)
-		}
-	}
-	if doc.Room.Open {
-		if doc.Past, err = s.pastDocuments(ctx, room); err != nil {
-			return nil, err
-		}
-	}
-	return doc, s.readUpdates(ctx, doc, func(u Stored) bool { return u.Seq > row.Seq.Int64 },
-		`WHERE room_id = ? AND seq > ? ORDER BY seq`, room, row.Seq.Int64)
-}
-
-// UpdatesUntilSeq gives a room's updates up to one, from the first.
-func (s *Store) UpdatesUntilSeq(ctx context.Context, room string, seq int64) ([][]byte, error) {
-	if _, err := s.Room(ctx, room); err != nil {
 		return nil, err
 	}
-	doc := new(Document)
-	err := s.readUpdates(ctx, doc, func(u Stored) bool { return u.Seq <= seq },
-		`WHERE room_id = ? AND seq - n < ? ORDER BY seq`, room, seq)
-	return doc.Updates, err
+	return doc, nil
 }
 
-// UpdatesUntil gives a room's updates up to a moment, from the first.
-func (s *Store) UpdatesUntil(ctx context.Context, room string, at time.Time) ([][]byte, error) {
-	if _, err := s.Room(ctx, room); err != nil {
-		return nil, err
-	}
-	doc := new(Document)
-	// By number and not by time alone: where the clock was set back, an update
-	// must not be without those it builds on.
-	var last struct {
-		Seq int64 `db:"seq"`
-		N   int64 `db:"n"`
-	}
-	err := s.read.GetContext(ctx, &last, `SELECT seq, n FROM updates WHERE room_id = ? AND at <= ? ORDER BY seq DESC LIMIT 1`, room, micros(at))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find the last update until %v: %w", at, err)
-	}
-	first, over := last.Seq-last.N+1, false // of that row, which may go on after the moment
-	err = s.readUpdates(ctx, doc, func(u Stored) bool {
-		over = over || (u.Seq > first && u.At.After(at))
-		return !over
-	}, `WHERE room_id = ? AND seq <= ? ORDER BY seq`, room, last.Seq)
-	return doc.Updates, err
-}
+// maxSeq is after all updates.
+const maxSeq = math.MaxInt64
 
-// readUpdates adds to doc those of the stored updates that where names and keep wants.
-func (s *Store) readUpdates(ctx context.Context, doc *Document, keep func(Stored) bool, where string, args ...any) error {
-	rows, err := s.read.QueryContext(ctx, `SELECT seq, n, at, author, data FROM updates `+where, args...)
+// eachRow gives the rows of a room that hold updates after one, up to another, in order.
+func eachRow(ctx context.Context, tx *sqlx.Tx, room string, after, until int64, fn func(row) error) error {
+	rows, err := tx.QueryContext(ctx, `SELECT seq, n, at, author, data FROM updates WHERE room_id = ? AND seq > ? AND seq - n < ? ORDER BY seq`, room, after, until)
 	if err != nil {
 		return fmt.Errorf("read updates: %w", err)
 	}
@@ -102,17 +84,8 @@ func (s *Store) readUpdates(ctx context.Context, doc *Document, keep func(Stored
 		if err := rows.Scan(&r.seq, &r.n, &r.at, &r.author, &r.data); err != nil {
 			return fmt.Errorf("read update: %w", err)
 		}
-		updates, err := r.updates()
-		if err != nil {
-			return fmt.Errorf("read updates up to %d: %w", r.seq, err)
-		}
-		for _, u := range updates {
-			if !keep(u) {
-				continue
-			}
-			doc.Updates = append(doc.Updates, u.Data)
-			doc.LastSeq = u.Seq
-			doc.SinceSnapshot += len(u.Data)
+		if err := fn(r); err != nil {
+			return err
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -121,12 +94,36 @@ func (s *Store) readUpdates(ctx context.Context, doc *Document, keep func(Stored
 	return nil
 }
 
+// eachUpdate gives the updates of a room after one, up to another, in order.
+func eachUpdate(ctx context.Context, tx *sqlx.Tx, room string, after, until int64, fn func(Stored) error) error {
+	return eachRow(ctx, tx, room, after, until, func(r row) error {
+		updates, err := r.updates()
+		if err != nil {
+			return fmt.Errorf("read updates up to %d: %w", r.seq, err)
+		}
+		for _, u := range updates {
+			if u.Seq <= after || u.Seq > until {
+				continue
+			}
+			if err := fn(u); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // SaveSnapshot stores the encoded document as of update seq, for loading. The
 // updates stay.
 func (s *Store) SaveSnapshot(ctx context.Context, room string, seq int64, data []byte) error {
-	_, err := s.write.ExecContext(ctx, `INSERT INTO snapshots (room_id, seq, data) VALUES (?, ?, ?)
-		ON CONFLICT (room_id) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > snapshots.seq`,
-		room, seq, s.encode.EncodeAll(data, nil))
+	packed := s.encode.EncodeAll(data, nil)
+	err := s.lightTx(ctx, func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO snapshots (room_id, seq, data) SELECT ?, ?, ?
+			WHERE NOT EXISTS (SELECT 1 FROM bases WHERE room_id = ? AND seq >= ?)
+			ON CONFLICT (room_id) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > snapshots.seq`,
+			room, seq, packed, room, seq)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("store snapshot of room %s: %w", room, err)
 	}

@@ -206,10 +206,10 @@ func (s *Store) DeleteRoom(ctx context.Context, id string, past []byte) error {
 	})
 }
 
-// pastDocuments gives the state vectors of documents of that name that were deleted.
-func (s *Store) pastDocuments(ctx context.Context, room string) ([][]byte, error) {
+// deletedDocuments gives the state vectors of documents of that name that were deleted.
+func deletedDocuments(ctx context.Context, q sqlx.QueryerContext, room string) ([][]byte, error) {
 	var all [][]byte
-	if err := s.read.SelectContext(ctx, &all, `SELECT state_vector FROM past_documents WHERE room_id = ?`, room); err != nil {
+	if err := sqlx.SelectContext(ctx, q, &all, `SELECT state_vector FROM past_documents WHERE room_id = ?`, room); err != nil {
 		return nil, fmt.Errorf("read deleted documents: %w", err)
 	}
 	return all, nil

@@ -27,7 +27,9 @@ const maxRowBytes = 64 << 10
 func (r *rowsOf) add(q *queued) {
 	u := &q.update
 	i, ok := r.at[u.Room]
-	if !ok || len(r.list[i].data)+len(u.Data) > maxRowBytes {
+	// One that does not follow the last, as those between were refused, begins a row: the
+	// numbers of a row's updates are not in it.
+	if !ok || u.Seq != r.list[i].seq+1 || len(r.list[i].data)+len(u.Data) > maxRowBytes {
 		r.at[u.Room] = len(r.list)
 		r.list = append(r.list, row{room: u.Room, author: u.Author, seq: u.Seq, n: 1, at: q.at, data: u.Data})
 		return
@@ -63,17 +65,19 @@ type Stored struct {
 
 var errBadRow = errors.New("stored updates are damaged")
 
-// updates gives what is in the row.
+// updates gives what is in the row. Whatever is in it, it is read or errBadRow.
 func (r *row) updates() ([]Stored, error) {
 	if r.n == 1 {
 		return []Stored{{r.seq, fromMicros(r.at), r.author, r.data}}, nil
 	}
+	if r.n < 1 || r.n > r.seq || r.n > int64(len(r.data)) {
+		return nil, errBadRow
+	}
 	all := make([]Stored, 0, min(r.n, maxBatch))
-	rest := r.data
+	rest, bad := r.data, false
 	number := func() uint64 {
 		v, size := binary.Uvarint(rest)
-		if size <= 0 {
-			rest = nil
+		if bad = bad || size <= 0; bad {
 			return 0
 		}
 		rest = rest[size:]
@@ -81,8 +85,7 @@ func (r *row) updates() ([]Stored, error) {
 	}
 	field := func() []byte {
 		n := number()
-		if n > uint64(len(rest)) {
-			rest = nil
+		if bad = bad || n > uint64(len(rest)); bad {
 			return nil
 		}
 		f := rest[:n:n]
@@ -90,19 +93,18 @@ func (r *row) updates() ([]Stored, error) {
 		return f
 	}
 	for i := range r.n {
-		if len(rest) == 0 {
+		after := number()
+		author, data := string(field()), field()
+		if bad || after > maxRowSpan {
 			return nil, errBadRow
 		}
-		at := r.at + int64(number())
-		author := string(field())
-		data := field()
-		if data == nil {
-			return nil, errBadRow
-		}
-		all = append(all, Stored{r.seq - r.n + 1 + i, fromMicros(at), author, data})
+		all = append(all, Stored{r.seq - r.n + 1 + i, fromMicros(r.at + int64(after)), author, data})
 	}
 	if len(rest) > 0 {
 		return nil, errBadRow
 	}
 	return all, nil
 }
+
+// maxRowSpan is more microseconds than there can be between updates of one transaction.
+const maxRowSpan = 1 << 50

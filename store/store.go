@@ -14,9 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
+	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -54,6 +55,7 @@ type Options struct {
 
 // Store is safe for concurrent use.
 type Store struct {
+	lock    *os.File // held while it is open
 	write   *sqlx.DB // one connection
 	read    *sqlx.DB
 	flushes bool // each commit, but for lightTx
@@ -69,11 +71,9 @@ const maxSnapshotBytes = 256 << 20
 // Open opens the database at rawURL, sqlite:PATH, makes it if it is missing and
 // brings its schema up to date.
 func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error) {
-	path, ok := strings.CutPrefix(rawURL, "sqlite:")
-	path = strings.TrimPrefix(path, "//")
-	if !ok || path == "" {
-		scheme, _, _ := strings.Cut(rawURL, ":")
-		return nil, fmt.Errorf("database %q is not supported: use sqlite: and the path of a file", scheme+":")
+	path, err := pathOf(rawURL)
+	if err != nil {
+		return nil, err
 	}
 	s := &Store{now: opts.Now}
 	if s.now == nil {
@@ -93,6 +93,9 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 			err = errors.Join(err, s.closeDatabases())
 		}
 	}()
+	if s.lock, err = lock(path, false); err != nil {
+		return nil, err
+	}
 	if s.write, err = connect(ctx, path, synchronous, "rwc"); err != nil {
 		return nil, err
 	}
@@ -120,7 +123,7 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 // the pool has them.
 func connect(ctx context.Context, path, synchronous, mode string) (*sqlx.DB, error) {
 	q := url.Values{
-		"mode": {mode}, "_journal_mode": {"WAL"}, "_synchronous": {synchronous}, "_busy_timeout": {"5000"},
+		"_journal_mode": {"WAL"}, "_synchronous": {synchronous}, "_busy_timeout": {"5000"},
 		"_foreign_keys": {"on"}, "_txlock": {"immediate"}, "_cache_size": {"-1000"}, "_stmt_cache_size": {"32"},
 	}
 	if mode == "ro" {
@@ -128,14 +131,37 @@ func connect(ctx context.Context, path, synchronous, mode string) (*sqlx.DB, err
 		q.Del("_txlock")
 		q.Set("_query_only", "on")
 	}
-	db, err := sqlx.ConnectContext(ctx, "sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	db, err := openURI(ctx, uri(path, mode)+"&"+q.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	return db, nil
 }
 
-func migrate(ctx context.Context, db *sqlx.DB) error {
+// openURI opens a pool and sees that it works.
+func openURI(ctx context.Context, uri string) (*sqlx.DB, error) {
+	db, err := sqlx.Open("sqlite3", uri)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// uri names a file for SQLite.
+func uri(path, mode string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?mode=" + mode
+}
+
+func migrate(ctx context.Context, db *sqlx.DB) error { return migrateTo(ctx, db, latest) }
+
+// latest stands for the last migration that there is.
+const latest = math.MaxInt64
+
+// migrateTo brings the schema up to a version, or to the latest before it.
+func migrateTo(ctx context.Context, db *sqlx.DB, version int64) error {
 	files, err := fs.Sub(migrations.FS, "sqlite")
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
@@ -144,7 +170,7 @@ func migrate(ctx context.Context, db *sqlx.DB) error {
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := provider.UpTo(ctx, version); err != nil {
 		return fmt.Errorf("migrate database: %w", err)
 	}
 	return nil
@@ -165,6 +191,9 @@ func (s *Store) closeDatabases() error {
 			errs = append(errs, db.Close())
 		}
 	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close()) // gives it back
+	}
 	return errors.Join(errs...)
 }
 
@@ -181,6 +210,17 @@ func (s *Store) Ping(ctx context.Context) error {
 // tx runs fn in one transaction on the writing connection.
 func (s *Store) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
 	return inTx(ctx, s.write.BeginTxx, fn)
+}
+
+// readTx runs fn in one transaction that sees the database as it is at one moment. What is
+// written meanwhile grows the log of the database, so fn must not wait for anybody.
+func (s *Store) readTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	tx, err := s.read.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin reading: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
 }
 
 // lightTx is tx for what people do not see as saved: runs that begin, their output, events.

@@ -103,14 +103,25 @@ func TestRoomsAndTokens(t *testing.T) {
 	for what, err := range map[string]error{
 		"delete": s.DeleteRoom(ctx, id, nil),
 		"load":   second(s.LoadDocument(ctx, id)),
-		"until":  second(s.UpdatesUntil(ctx, id, time.Now())),
-		"seq":    second(s.UpdatesUntilSeq(ctx, id, 9)),
+		"until":  second(until(s, id, time.Now())),
+		"seq":    second(untilSeq(s, id, 9)),
 		"token":  second(s.GrantByToken(ctx, id, host)),
 	} {
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s of a deleted room: %v", what, err)
 		}
 	}
+}
+
+// until and untilSeq gather what is replayed.
+func until(s *Store, room string, at time.Time) (all [][]byte, err error) {
+	err = s.ReplayUntil(context.Background(), room, at, func(u []byte) error { all = append(all, u); return nil })
+	return all, err
+}
+
+func untilSeq(s *Store, room string, seq int64) (all [][]byte, err error) {
+	err = s.ReplayUntilSeq(context.Background(), room, seq, func(u []byte) error { all = append(all, u); return nil })
+	return all, err
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -319,7 +330,7 @@ func TestHistoryIgnoresClockSetBack(t *testing.T) {
 		}
 	}
 	for second, want := range map[int64]int{999: 0, 1000: 1, 1400: 1, 1500: 3, 2000: 3} {
-		if got, err := s.UpdatesUntil(ctx, "r", time.Unix(second, 0)); len(got) != want || err != nil {
+		if got, err := until(s, "r", time.Unix(second, 0)); len(got) != want || err != nil {
 			t.Errorf("at %d: %d updates, want %d, %v", second, len(got), want, err)
 		}
 	}

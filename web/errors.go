@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -21,6 +22,7 @@ func (s *Server) translate(err error) *problem {
 	var input *runner.InputError
 	var files *collab.FilesError
 	var refused *live.Error
+	var gone *store.HistoryGoneError
 	switch {
 	case errors.As(err, &limit):
 		status := http.StatusTooManyRequests
@@ -50,10 +52,25 @@ func (s *Server) translate(err error) *problem {
 		p := newProblem(http.StatusServiceUnavailable, "%v", err)
 		p.retryAfter = 30 * time.Second
 		return p
+	case errors.As(err, &gone):
+		return newProblem(http.StatusGone, "%s%s: ask for a later moment", gone, s.howLongKept())
 	case errors.Is(err, store.ErrNotFound):
 		return errNoRoom
 	}
 	return nil
+}
+
+// howLongKept says for how long this server keeps history, if not forever.
+func (s *Server) howLongKept() string {
+	keep := s.cfg.Rooms.KeepsHistory()
+	const day = 24 * time.Hour
+	switch {
+	case keep == 0:
+		return ""
+	case keep%day == 0:
+		return fmt.Sprintf(" (this server keeps it for %d days)", keep/day)
+	}
+	return fmt.Sprintf(" (this server keeps it for %v)", keep)
 }
 
 // problemCode is the code of an error message on /live for a problem.

@@ -35,6 +35,8 @@ type cli struct {
 	Image   imageCmd   `cmd:"" help:"Make and look after the root file systems of boxes."`
 	Room    roomCmd    `cmd:"" help:"Make, list and delete rooms."`
 	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
+	Backup  backupCmd  `cmd:"" help:"Copy the database into a file, also while the server runs."`
+	Restore restoreCmd `cmd:"" help:"Make the database from a backup, while the server is stopped."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

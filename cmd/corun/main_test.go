@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"corun/store"
 )
 
 func TestServeAddress(t *testing.T) {
@@ -72,5 +75,58 @@ func TestToolsShareTheDataDirectory(t *testing.T) {
 	say("token", "revoke", id)
 	if list := say("token", "list"); strings.Contains(list, id) {
 		t.Errorf("a revoked token is listed: %q", list)
+	}
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CORUN_DATA_DIR", filepath.Join(dir, "data"))
+	say := func(args ...string) (string, error) {
+		var out, errs bytes.Buffer
+		err := run(t.Context(), args, &out, &errs)
+		return out.String(), err
+	}
+	backup := filepath.Join(dir, "backup")
+	if _, err := say("backup", backup); err == nil {
+		t.Error("there was nothing to back up")
+	}
+	if _, err := say("room", "create", "--title", "Maths"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := say("backup", backup); err != nil || !strings.Contains(out, backup) {
+		t.Fatal(out, err)
+	}
+	if _, err := say("backup", backup); err == nil || !strings.Contains(err.Error(), "not overwritten") {
+		t.Errorf("a second backup of that name: %v", err)
+	}
+	if _, err := say("room", "create", "--title", "Physics"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := say("restore", backup); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("restored over a database: %v", err)
+	}
+	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "data", "corun.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := say("restore", "--force", backup); err == nil || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("restored to a database in use: %v", err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := say("restore", "--force", backup)
+	if err != nil || !strings.Contains(out, "the former database is") {
+		t.Fatal(out, err)
+	}
+	if list, err := say("room", "list"); err != nil || !strings.Contains(list, "Maths") || strings.Contains(list, "Physics") {
+		t.Errorf("restored are %q, %v", list, err)
+	}
+	t.Setenv("CORUN_DATA_DIR", filepath.Join(dir, "new", "data"))
+	if out, err := say("restore", backup); err != nil {
+		t.Error(out, err)
+	}
+	if list, err := say("room", "list"); err != nil || !strings.Contains(list, "Maths") {
+		t.Errorf("restored are %q, %v", list, err)
 	}
 }

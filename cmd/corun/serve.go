@@ -60,6 +60,8 @@ type serveCmd struct {
 
 	MaxMessage byteSize `help:"Largest message of an editor, such as 1MiB." default:"1MiB" placeholder:"SIZE"`
 
+	KeepHistory keepFor `help:"For how long past edits and events are kept, such as 30d or 12h, or forever. Documents stay, and so do runs." default:"forever" placeholder:"TIME"`
+
 	Durability string `help:"What a saved edit survives: fsync (power loss) or process (the death of the server)." enum:"fsync,process" default:"fsync"`
 }
 
@@ -132,6 +134,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	rooms := collab.NewHub(st, collab.HubOptions{
 		Log: log, OnSaved: func(id string) { server.Saved(id) }, OnStorage: func(ok bool) { server.Storage(ok) }, Frame: web.Frame,
 		MaxParticipants: c.MaxParticipants,
+		KeepHistory:     time.Duration(c.KeepHistory),
 	})
 
 	server = web.New(web.Config{

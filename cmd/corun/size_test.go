@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestByteSize(t *testing.T) {
 	for text, want := range map[string]int64{
@@ -15,6 +18,23 @@ func TestByteSize(t *testing.T) {
 		var b byteSize
 		if err := b.UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q: got %d", text, b)
+		}
+	}
+}
+
+func TestKeepFor(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"forever": 0, "30d": 30 * 24 * time.Hour, "1.5d": 36 * time.Hour, "12h": 12 * time.Hour, "1m": time.Minute, " 90m ": 90 * time.Minute,
+	} {
+		var k keepFor
+		if err := k.UnmarshalText([]byte(text)); err != nil || time.Duration(k) != want {
+			t.Errorf("%q: got %v, %v", text, time.Duration(k), err)
+		}
+	}
+	for _, text := range []string{"", "0", "d", "-1d", "59s", "30", "month", "NaNd", "infd", "1e9d", "99999999999h"} {
+		var k keepFor
+		if err := k.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: got %v", text, time.Duration(k))
 		}
 	}
 }
