@@ -348,6 +348,10 @@ func TestSnapshotsLargeAndSmall(t *testing.T) {
 		}
 		a.sync()
 		room := w.acquire()
+		// The answer to sync leaves before the snapshot begins, which this waits for.
+		if err := room.call(t.Context(), func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
 		room.snapshots.Wait()
 		var got []byte
 		err := w.st.ReplayUntilSeq(t.Context(), "r", 1<<40, func(u []byte) error {
