@@ -62,7 +62,7 @@ func (h *heart) evict() {
 		}
 		first.evicted.Store(true)
 		h.release(first)
-		_ = first.ws.NetConn().SetReadDeadline(time.Unix(1, 0)) // its reader notices
+		_ = first.socket.SetReadDeadline(time.Unix(1, 0)) // its reader notices
 	}
 }
 
@@ -70,5 +70,5 @@ func (h *heart) evict() {
 func (h *heart) wake(c *syncSocket) {
 	h.mu.Lock() // evict is done with it
 	defer h.mu.Unlock()
-	_ = c.ws.NetConn().SetReadDeadline(time.Time{})
+	_ = c.socket.SetReadDeadline(time.Time{})
 }

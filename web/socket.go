@@ -4,27 +4,31 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/sys/unix"
 
 	"corun/collab"
 	"corun/collab/live"
 )
 
 // syncSocket is one web socket on /sync. While nothing comes and nothing leaves it has one
-// goroutine, its reader, and no buffer but the reader's 512 bytes: a server has many such.
+// goroutine, which waits with the smallest of stacks, and no buffer: a server has many such.
 // Writers are started when there is something to write and end when there is no more.
 // The heartbeat pings it and ends it when it is silent or stuck.
 type syncSocket struct {
 	// Static once reading begins.
 	server  *Server
-	ws      *websocket.Conn
+	socket  net.Conn
+	raw     syscall.RawConn // of socket, or nil
 	conn    *collab.SyncConn
 	room    *collab.Room
 	leave   func()    // undoes the admission
@@ -34,6 +38,7 @@ type syncSocket struct {
 	heard   atomic.Int64 // from the peer, last
 	message atomic.Int64 // the message began that is being read
 	writing atomic.Int64 // the writer began
+	said    atomic.Bool  // goodbye
 
 	held     atomic.Int64 // bytes of the message that is being read, where it is not small
 	evicted  atomic.Bool  // it held them for too long
@@ -41,6 +46,9 @@ type syncSocket struct {
 }
 
 const (
+	// restAfter is about how long a reader waits before it rests: who types need not be
+	// waited for with a small stack.
+	restAfter = 2 * time.Second
 	// stuckAfter is how long a peer may take to read what it is sent, or to send one
 	// message.
 	stuckAfter = 30 * time.Second
@@ -66,14 +74,6 @@ func Frame(message []byte) []byte {
 // pingFrame is a ping without data.
 var pingFrame = []byte{0x89, 0}
 
-// pong answers a ping. It waits its turn with all else that is written: a write of gorilla's
-// would leave a deadline on the connection, and a peer may ping faster than it reads.
-func (c *syncSocket) pong(data string) error {
-	c.heard.Store(time.Now().UnixNano())
-	c.conn.Control(append([]byte{0x8a, byte(len(data))}, data...))
-	return nil
-}
-
 // ready starts a writer. conn may not be in c yet.
 func (c *syncSocket) ready(conn *collab.SyncConn) {
 	c.server.sockets.Add(1) // not after the reader's is taken off: it closes conn before
@@ -84,58 +84,88 @@ func (c *syncSocket) ready(conn *collab.SyncConn) {
 func (c *syncSocket) write(conn *collab.SyncConn) {
 	defer c.server.sockets.Done()
 	c.writing.Store(time.Now().UnixNano())
-	err := conn.Flush(c.ws.NetConn())
+	err := conn.Flush(c.socket)
 	c.writing.Store(0)
 	var end *collab.CloseError
 	switch {
 	case err == nil:
 	case errors.As(err, &end):
-		sayGoodbye(c.ws, end.Code, end.Reason)
+		c.said.Store(true)
+		sayGoodbye(c.socket, end.Code, end.Reason)
 	default:
-		_ = c.ws.NetConn().Close() // the reader notices
+		_ = c.socket.Close() // the reader notices
 	}
 }
 
-// read hands messages to the room until the socket ends, and then takes everything down.
+// rest waits until there is something to read, however long. It has a goroutine of its own, as
+// the stack of one that has read something is twice as large.
+func (c *syncSocket) rest() {
+	if c.raw != nil {
+		_ = c.raw.Read(readable) // its error is the reader's as well
+	}
+	go c.read()
+}
+
+// readable tells whether there is something to read, or an end.
+func readable(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n != 0 || err != nil
+}
+
+// read hands messages to the room until none has come for a while. When the socket has ended it takes
+// everything down.
 func (c *syncSocket) read() {
-	defer c.server.sockets.Done()
 	err := c.readAll()
+	if err == nil {
+		go c.rest()
+		return
+	}
+	defer c.server.sockets.Done()
 	c.server.heart.release(c)
 	var end *collab.CloseError
-	switch {
-	case errors.As(err, &end):
+	if errors.As(err, &end) {
 		c.conn.End(end.Code, end.Reason) // the writer says goodbye, if it has not yet
-	case !errors.Is(err, errPeerGone):
-		// A rule was broken. gorilla has said which, but for a length beyond all numbers.
-		sayGoodbye(c.ws, websocket.CloseMessageTooBig, "")
+		_ = c.socket.SetReadDeadline(time.Now().Add(lingerFor))
+		_, _ = io.Copy(io.Discard, c.socket) // until the peer closes too
 	}
-	if !errors.Is(err, errPeerGone) {
-		_, _ = io.Copy(io.Discard, c.ws.NetConn()) // until the peer closes too, or lingerFor after the goodbye
-	}
-	_ = c.ws.NetConn().Close()
+	_ = c.socket.Close()
 	c.conn.Close()
 	c.room.Release()
 	c.server.heart.remove(c)
 	c.leave()
 }
 
+// readAll hands on what comes, until nothing does for a while. Its error is a
+// *collab.CloseError or errPeerGone.
 func (c *syncSocket) readAll() error {
+	f := framesPool.Get().(*frames)
+	f.socket, f.until, f.start, f.end = c, time.Time{}, 0, 0
+	defer func() {
+		f.socket = nil
+		framesPool.Put(f)
+	}()
 	for {
-		kind, data, err := c.next()
-		if c.evicted.Load() {
+		more, err := true, error(nil)
+		if f.empty() {
+			more, err = f.await()
+		}
+		var data []byte
+		if more {
+			data, err = c.next(f)
+			c.message.Store(0)
+		}
+		switch {
+		case c.evicted.Load():
 			c.server.heart.wake(c)
 			return errEvicted
-		}
-		if err != nil {
-			var closed *websocket.CloseError
-			var network net.Error
-			if errors.As(err, &closed) || errors.As(err, &network) {
-				return errPeerGone
-			}
+		case err != nil:
 			return err
-		}
-		if kind != websocket.BinaryMessage {
-			return &collab.CloseError{Code: websocket.CloseInvalidFramePayloadData, Reason: "text frame: documents travel in binary frames"}
+		case !more && c.said.Load():
+			return errPeerGone // it has read why by now
+		case !more:
+			return nil
+		case data == nil:
+			continue
 		}
 		err = c.conn.Receive(data)
 		c.server.heart.release(c)
@@ -145,59 +175,109 @@ func (c *syncSocket) readAll() error {
 	}
 }
 
-// next reads one message, into memory of its own.
-func (c *syncSocket) next() (kind int, data []byte, err error) {
-	kind, r, err := c.ws.NextReader()
-	if err != nil {
-		return 0, nil, err
-	}
-	now := time.Now().UnixNano()
-	c.heard.Store(now)
-	c.message.Store(now)
-	defer c.message.Store(0)
-	scratch := scratches.Get().(*[]byte)
-	defer scratches.Put(scratch)
-	buf := (*scratch)[:0]
+// next reads one message, into memory of its own, or what stands between messages; then it is
+// nil.
+func (c *syncSocket) next(f *frames) (message []byte, err error) {
+	begun := false
 	for {
-		if len(buf) == cap(buf) {
-			// As append would, but that this makes little garbage on the way to a large one.
-			more := min(cap(buf), max(c.server.admission.limits.MessageBytes+1-cap(buf), 1<<10))
-			if cap(buf)+more > maxScratch {
-				c.server.heart.hold(c, more)
-			}
-			buf = append(make([]byte, 0, cap(buf)+more), buf...)
+		if err := f.fill(1); err != nil {
+			return nil, err
 		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			break
+		now := time.Now().UnixNano()
+		c.heard.Store(now)
+		if !begun {
+			c.message.Store(now)
 		}
+		h, err := f.head()
 		if err != nil {
-			return 0, nil, err
+			return nil, err
+		}
+		if h.opcode >= opClose {
+			if err := c.control(f, h); err != nil {
+				return nil, err
+			}
+			if !begun {
+				return nil, nil
+			}
+			continue
+		}
+		switch {
+		case h.opcode == opText:
+			return nil, &collab.CloseError{Code: websocket.CloseInvalidFramePayloadData, Reason: "text frame: documents travel in binary frames"}
+		case h.opcode > opBinary:
+			return nil, badFrame("there is no frame of kind %d", h.opcode)
+		case begun != (h.opcode == opContinuation):
+			return nil, badFrame("a message begins in another, or goes on that has not begun")
+		}
+		begun = true
+		if most := uint64(c.server.admission.limits.MessageBytes); h.length > most || uint64(len(message))+h.length > most {
+			return nil, &collab.CloseError{Code: websocket.CloseMessageTooBig, Reason: fmt.Sprintf("a message has more than %d bytes", most)}
+		}
+		if message, err = f.payload(message, h); err != nil {
+			return nil, err
+		}
+		if h.last {
+			return message, nil
 		}
 	}
-	if cap(buf) > maxScratch {
-		return kind, buf, nil // too large to be kept for others: it is the message's
-	}
-	*scratch = buf
-	return kind, append(make([]byte, 0, len(buf)), buf...), nil
 }
 
-// scratches are what messages are read into before their size is known.
-var scratches = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+// grow makes room for more of a message, as append would, but that this makes little garbage
+// on the way to a large one.
+func (c *syncSocket) grow(b []byte) []byte {
+	more := max(min(cap(b), c.server.admission.limits.MessageBytes-cap(b)), 1<<10)
+	if cap(b)+more > maxUncounted {
+		c.server.heart.hold(c, more)
+	}
+	return append(make([]byte, 0, cap(b)+more), b...)
+}
 
-const maxScratch = 64 << 10
+// maxUncounted is the largest message that does not count as intake.
+const maxUncounted = 64 << 10
 
-// sayGoodbye sends a close frame and ends our side, so that the peer can read what was
-// written last: to close with input unread would reset the connection. What the peer still
-// sends is the reader's to drop.
-func sayGoodbye(ws *websocket.Conn, code int, reason string) {
+// control does what a control frame asks for.
+func (c *syncSocket) control(f *frames, h frameHead) error {
+	data, err := f.payload(nil, h)
+	if err != nil {
+		return err
+	}
+	switch h.opcode {
+	case opPing:
+		// It waits its turn with all else that is written: a peer may ping faster than it
+		// reads.
+		c.conn.Control(append([]byte{0x80 | opPong, byte(len(data))}, data...))
+	case opPong:
+	case opClose:
+		code := websocket.CloseNoStatusReceived
+		if len(data) >= 2 {
+			code = int(binary.BigEndian.Uint16(data))
+		}
+		writeClose(c.socket, code, "")
+		return errPeerGone
+	default:
+		return badFrame("there is no frame of kind %d", h.opcode)
+	}
+	return nil
+}
+
+// writeClose writes a close frame, after which nothing may be written.
+func writeClose(conn net.Conn, code int, reason string) {
 	// A control frame holds 125 bytes, two of them the code.
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "")
 	}
-	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
-	halfClose(ws.NetConn())
+	data := websocket.FormatCloseMessage(code, reason)
+	if conn.SetWriteDeadline(time.Now().Add(time.Second)) == nil {
+		_, _ = conn.Write(append([]byte{0x80 | opClose, byte(len(data))}, data...)) // or it is gone
+	}
+}
+
+// sayGoodbye sends a close frame and ends our side, so that the peer can read what was
+// written last: to close with input unread would reset the connection. What the peer still
+// sends is the reader's to drop.
+func sayGoodbye(conn net.Conn, code int, reason string) {
+	writeClose(conn, code, reason)
+	halfClose(conn)
 }
 
 // halfClose ends our side of a connection; what still comes is read for lingerFor.
@@ -262,7 +342,7 @@ func (h *heart) beat(now time.Time) {
 	for c := range h.sockets {
 		switch {
 		case since(&c.heard) > pongWait, since(&c.message) > stuckAfter, since(&c.writing) > stuckAfter:
-			_ = c.ws.NetConn().Close() // its reader does the rest
+			_ = c.socket.Close() // its reader does the rest
 		case !c.expires.IsZero() && now.After(c.expires):
 			c.conn.End(live.CloseRemoved, expired)
 		case now.Sub(c.pingedAt) >= pingEvery:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -49,21 +50,28 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 	if !s.enter() {
 		return goingAway()
 	}
-	if c.ws, err = s.syncUpgrader.Upgrade(w, r, nil); err != nil {
+	ws, err := s.syncUpgrader.Upgrade(w, r, nil)
+	if err != nil {
 		s.sockets.Done()
 		return nil // the upgrader has answered
 	}
+	c.socket = ws.NetConn() // all that is kept of ws
+	if socket, ok := c.socket.(syscall.Conn); ok {
+		if c.raw, err = socket.SyscallConn(); err != nil {
+			s.log.Debug("a socket has ended at once", "error", err)
+		}
+	}
 	if err := c.join(r.Context(), a); err != nil {
 		code, reason := s.closeCode(err)
-		sayGoodbye(c.ws, code, reason)
+		sayGoodbye(c.socket, code, reason)
 		go func() { // the goodbye may take a while to be read
 			defer s.sockets.Done()
-			_, _ = io.Copy(io.Discard, c.ws.NetConn())
-			_ = c.ws.NetConn().Close()
+			_, _ = io.Copy(io.Discard, c.socket)
+			_ = c.socket.Close()
 		}()
 		return nil
 	}
-	go c.read()
+	go c.rest()
 	return nil
 }
 
@@ -77,9 +85,6 @@ func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
 		return err
 	}
 	c.room = room
-	c.ws.SetReadLimit(int64(c.server.admission.limits.MessageBytes))
-	c.ws.SetPingHandler(c.pong)
-	c.ws.SetPongHandler(func(string) error { c.heard.Store(time.Now().UnixNano()); return nil })
 	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Ready: c.ready})
 	if err != nil {
 		room.Release()
