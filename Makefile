@@ -127,6 +127,7 @@ fuzz: ## fuzz every decoder, FUZZTIME each
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collab/yproto
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./collab
 	go test -run '^$$' -fuzz FuzzRow -fuzztime $(FUZZTIME) ./store
+	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./bundle
 	go test -run '^$$' -fuzz FuzzLayer -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./runner/image
 
 fuzz-yjs: test/node_modules/.package-lock.json ## the document engine against yjs, without end

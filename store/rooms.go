@@ -116,10 +116,8 @@ func (s *Store) createRoom(ctx context.Context, room NewRoom, now int64) error {
 		if err != nil {
 			return fmt.Errorf("create room: %w", err)
 		}
-		for role, hash := range room.TokenHashes {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO room_tokens (room_id, role, hash) VALUES (?, ?, ?)`, room.ID, role, hash[:]); err != nil {
-				return fmt.Errorf("store %s token: %w", role, err)
-			}
+		if err := insertTokens(ctx, tx, room.ID, room.TokenHashes); err != nil {
+			return err
 		}
 		if room.InitialUpdate == nil {
 			return nil
@@ -130,6 +128,15 @@ func (s *Store) createRoom(ctx context.Context, room NewRoom, now int64) error {
 		}
 		return nil
 	})
+}
+
+func insertTokens(ctx context.Context, tx *sqlx.Tx, room string, hashes map[Role][32]byte) error {
+	for role, hash := range hashes {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO room_tokens (room_id, role, hash) VALUES (?, ?, ?)`, room, role, hash[:]); err != nil {
+			return fmt.Errorf("store %s token: %w", role, err)
+		}
+	}
+	return nil
 }
 
 // Room gives a room, or ErrNotFound.

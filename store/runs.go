@@ -236,6 +236,11 @@ func (s *Store) Runs(ctx context.Context, room string, limit int) ([]Run, error)
 	return s.selectRuns(ctx, `SELECT doc_seq, record FROM runs WHERE room_id = ? ORDER BY number DESC LIMIT ?`, room, limit)
 }
 
+// EndedRuns gives a room's next runs after one that have ended, in order.
+func (s *Store) EndedRuns(ctx context.Context, room string, after, limit int) ([]Run, error) {
+	return s.selectRuns(ctx, `SELECT doc_seq, record FROM runs WHERE room_id = ? AND number > ? AND state = 'finished' ORDER BY number LIMIT ?`, room, after, limit)
+}
+
 func (s *Store) selectRuns(ctx context.Context, query string, args ...any) ([]Run, error) {
 	var rows []runRow
 	if err := s.read.SelectContext(ctx, &rows, query, args...); err != nil {

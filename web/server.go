@@ -106,6 +106,7 @@ func (s *Server) handlers() map[string]handler {
 		"DELETE /api/v1/rooms/{room}":                           s.deleteRoom,
 		"GET /api/v1/rooms/{room}/files":                        s.getFiles,
 		"GET /api/v1/rooms/{room}/archive.zip":                  s.getArchive,
+		"GET /api/v1/rooms/{room}/bundle":                       s.getBundle,
 		"POST /api/v1/rooms/{room}/tokens/{role}/rotate":        s.rotateToken,
 		"POST /api/v1/rooms/{room}/runs":                        s.postRun,
 		"GET /api/v1/rooms/{room}/runs":                         s.getRuns,

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"corun/bundle"
 	"corun/store"
 )
 
@@ -128,5 +130,43 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	if list, err := say("room", "list"); err != nil || !strings.Contains(list, "Maths") {
 		t.Errorf("restored are %q, %v", list, err)
+	}
+}
+
+func TestRoomImport(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CORUN_DATA_DIR", dir)
+	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "corun.db"), store.Options{})
+	must(t, err)
+	defer st.Close()
+	id := store.NewRoomID()
+	_, err = st.CreateRoom(t.Context(), store.NewRoom{ID: id, Title: "Maths"})
+	must(t, err)
+	file := filepath.Join(dir, "room.zip")
+	f, err := os.Create(file)
+	must(t, err)
+	must(t, bundle.Write(t.Context(), st, id, f))
+	must(t, f.Close())
+	say := func(args ...string) (string, error) {
+		var out, errs bytes.Buffer
+		err := run(t.Context(), append([]string{"room", "import", file}, args...), &out, &errs)
+		return out.String(), err
+	}
+	if out, err := say("--base-url", "https://x.example/"); err != nil || strings.Count(out, "https://x.example/r/") != 3 || strings.Contains(out, id) {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, err := say("--id"); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a second room of an id: %v", err)
+	}
+	must(t, st.DeleteRoom(t.Context(), id, nil))
+	if out, err := say("--id", "--json"); err != nil || !strings.Contains(out, `"id":"`+id+`"`) || !strings.Contains(out, `"title":"Maths"`) {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, err := say("--max-size", "100"); err == nil || !strings.Contains(err.Error(), "--max-size") {
+		t.Errorf("a large bundle: %v", err)
+	}
+	must(t, os.WriteFile(file, []byte("no bundle"), 0o600))
+	if _, err := say(); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("no bundle: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"corun/bundle"
 	"corun/collab"
 	"corun/runner"
 	"corun/runner/image"
@@ -209,6 +210,7 @@ func openStore(ctx context.Context, common *common) (*store.Store, error) {
 type roomCmd struct {
 	Create roomCreateCmd `cmd:"" help:"Make a room and print its links."`
 	List   roomListCmd   `cmd:"" help:"List the rooms."`
+	Import roomImportCmd `cmd:"" help:"Make a room of a bundle, which the API gives, and print its links."`
 	Delete roomDeleteCmd `cmd:"" help:"Delete a room and everything of it. Do it while the server is stopped, or use the API."`
 }
 
@@ -235,24 +237,91 @@ func (c *roomCreateCmd) Run(ctx context.Context, out io.Writer, common *common) 
 	if err != nil {
 		return err
 	}
-	id, hashes := store.NewRoomID(), make(map[store.Role][32]byte)
-	tokens, links := make(map[store.Role]string), make(map[store.Role]string)
-	for _, role := range store.Roles {
-		token, hash := store.NewToken()
-		hashes[role], tokens[role] = hash, token
-		links[role] = fmt.Sprintf("%s/r/%s#t=%s", strings.TrimRight(c.BaseURL, "/"), id, token)
-	}
-	_, err = st.CreateRoom(ctx, store.NewRoom{ID: id, Title: c.Title, Language: profile.Name, TokenHashes: hashes, InitialUpdate: update})
+	id := store.NewRoomID()
+	keys := newRoomKeys(id, c.BaseURL)
+	_, err = st.CreateRoom(ctx, store.NewRoom{ID: id, Title: c.Title, Language: profile.Name, TokenHashes: keys.hashes, InitialUpdate: update})
 	if err != nil {
 		return fmt.Errorf("create room: %w", err)
 	}
-	if c.JSON {
-		return json.NewEncoder(out).Encode(map[string]any{"id": id, "title": c.Title, "language": profile.Name, "links": links, "tokens": tokens})
+	return keys.print(out, c.JSON, id, c.Title, profile.Name)
+}
+
+// roomKeys are a new room's tokens and links.
+type roomKeys struct {
+	hashes        map[store.Role][32]byte
+	tokens, links map[store.Role]string
+}
+
+func newRoomKeys(id, baseURL string) roomKeys {
+	k := roomKeys{make(map[store.Role][32]byte), make(map[store.Role]string), make(map[store.Role]string)}
+	for _, role := range store.Roles {
+		k.tokens[role], k.hashes[role] = store.NewToken()
+		k.links[role] = fmt.Sprintf("%s/r/%s#t=%s", strings.TrimRight(baseURL, "/"), id, k.tokens[role])
+	}
+	return k
+}
+
+// print shows a room's links, or all as the API answers.
+func (k roomKeys) print(out io.Writer, asJSON bool, id, title, language string) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(map[string]any{"id": id, "title": title, "language": language, "links": k.links, "tokens": k.tokens})
 	}
 	for _, role := range store.Roles {
-		fmt.Fprintf(out, "%-7s %s\n", role, links[role])
+		fmt.Fprintf(out, "%-7s %s\n", role, k.links[role])
 	}
 	return nil
+}
+
+type roomImportCmd struct {
+	File    string   `arg:"" help:"Bundle, from GET /api/v1/rooms/{id}/bundle." type:"existingfile"`
+	ID      bool     `name:"id" help:"Keep the room's id, if no room here has it."`
+	MaxSize byteSize `help:"Most that the bundle may unpack to, such as 4GiB." default:"1GiB" placeholder:"SIZE"`
+	BaseURL string   `name:"base-url" help:"Where people reach the server." default:"http://127.0.0.1:8080"`
+	JSON    bool     `help:"Print JSON, as the API answers."`
+}
+
+// Help is shown by --help.
+func (roomImportCmd) Help() string {
+	return `All of the bundle is checked before anything is stored. The room gets new tokens; links to
+where it came from do not open it. The server may be running.`
+}
+
+// Run imports the room.
+func (c *roomImportCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return fmt.Errorf("open bundle: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the bundle: %w", err)
+	}
+	if info.Size() > int64(c.MaxSize) {
+		return fmt.Errorf("%s has %d bytes: --max-size allows %d", c.File, info.Size(), c.MaxSize)
+	}
+	b, err := bundle.Open(f, info.Size(), int64(c.MaxSize))
+	if err != nil {
+		return fmt.Errorf("%s is refused: %w", c.File, err)
+	}
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	id := store.NewRoomID()
+	if c.ID {
+		id = b.ID
+	}
+	keys := newRoomKeys(id, c.BaseURL)
+	err = b.Store(ctx, st, id, keys.hashes)
+	if errors.Is(err, store.ErrExists) {
+		return fmt.Errorf("there is a room %s here already: leave --id out to give this one another id", id)
+	}
+	if err != nil {
+		return fmt.Errorf("import room: %w", err)
+	}
+	return keys.print(out, c.JSON, id, b.Title, b.Language)
 }
 
 type roomListCmd struct{}
