@@ -231,7 +231,7 @@ func TestNoSecrets(t *testing.T) {
 	st := open(t)
 	furnish(t, st, 600, false)
 	token, hash := store.NewToken()
-	_, err := st.RotateToken(t.Context(), roomID0, store.RoleHost, hash)
+	_, err := st.RotateToken(t.Context(), roomID0, store.RoleHost, hash, nil)
 	must(t, err)
 	all := fmt.Sprint(contents(t, export(t, st, roomID0)))
 	for _, secret := range []string{token, string(hash[:]), fmt.Sprintf("%x", hash), "token", "hash"} {
