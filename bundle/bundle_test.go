@@ -437,7 +437,7 @@ func TestHalfStoredIsGone(t *testing.T) {
 	if _, err := to.Room(t.Context(), roomID0); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("the room: %v", err)
 	}
-	if _, err := to.RoleByToken(t.Context(), roomID0, store.HashToken(token)); !errors.Is(err, store.ErrNotFound) {
+	if _, err := to.GrantByToken(t.Context(), roomID0, store.HashToken(token)); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("its token: %v", err)
 	}
 	must(t, b.Store(t.Context(), to, roomID0, map[store.Role][32]byte{store.RoleHost: hash}))
