@@ -231,14 +231,14 @@ func (b *bench) run(ctx context.Context, out io.Writer, chosen []scenario, conte
 				return ctx.Err()
 			}
 			if err != nil {
-				res.figures, res.remarks = nil, append(res.remarks, err.Error())
+				res.figures, res.faults = nil, append(res.faults, err.Error())
 			}
-			for _, r := range res.remarks {
+			for _, r := range append(res.faults, res.remarks...) {
 				b.progress("%s", r)
 				r, _, _ = strings.Cut(r, "\n") // what a server has logged may follow
 				remarks = append(remarks, b.doing+": "+r+".")
 			}
-			if p.name == "corun" && len(res.remarks) > 0 {
+			if p.name == "corun" && (len(res.faults) > 0 || res.figures["lost"] > 0) {
 				failed = errors.New("something failed with Corun: see above")
 			}
 			for name, v := range res.figures {

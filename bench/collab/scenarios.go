@@ -16,7 +16,8 @@ import (
 // result is what a scenario finds of one peer.
 type result struct {
 	figures map[string]float64
-	remarks []string
+	faults  []string
+	remarks []string // of what is no fault
 }
 
 // scenario is something that is done with each peer.
@@ -211,7 +212,7 @@ func (t typing) measure(ctx context.Context, b *bench, s *server) (res result, e
 		{l.skipped.Load(), "came after their successors, if at all"}, {l.unread.Load(), "updates could not be read"},
 	} {
 		if f.n != 0 {
-			res.remarks = append(res.remarks, fmt.Sprintf("%d of %d %s", f.n, due, f.what))
+			res.faults = append(res.faults, fmt.Sprintf("%d of %d %s", f.n, due, f.what))
 		}
 	}
 	gone := 0
@@ -221,7 +222,7 @@ func (t typing) measure(ctx context.Context, b *bench, s *server) (res result, e
 		}
 	}
 	if gone > 0 {
-		res.remarks = append(res.remarks, fmt.Sprintf("%d of %d connections ended", gone, len(clients)))
+		res.faults = append(res.faults, fmt.Sprintf("%d of %d connections ended", gone, len(clients)))
 	}
 	own, all := (after.own - before.own).Seconds(), (after.machine - before.machine).Seconds()
 	b.progress("%.0f deliveries a second; processors: server %.0f %%, clients %.0f %%, others about %.0f %%",
