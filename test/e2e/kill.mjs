@@ -264,7 +264,8 @@ export async function survive({ seed, kills = 0, launcherKills = 0, fulls = 0, s
     for (const [i, death] of deaths.entries()) {
       // Now and then before all are back.
       await world.see(r.chance(0.15) ? 1 : r.between(20, 500))
-      if (death === 'full') await world.full({ killed: r.chance(0.3) })
+      const before = world.counts.full ?? 0 // each way once, in any case
+      if (death === 'full') await world.full({ killed: before < 2 ? before === 1 : r.chance(0.3) })
       else await world.kill(death)
       if (r.chance(0.3) || i === deaths.length - 1) await world.agree()
       if (i % 20 === 19) log(`${i + 1} of ${deaths.length}: ${JSON.stringify(world.counts)}, ${world.typed} edits`)
