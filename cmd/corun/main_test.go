@@ -38,6 +38,7 @@ func TestCommandLineRefuses(t *testing.T) {
 		{"unknown command", []string{"fly"}, "fly"},
 		{"bad durability", []string{"serve", "--durability", "hope"}, "fsync"},
 		{"open rooms for everybody", []string{"serve", "--addr", "0.0.0.0:0", "--open-rooms"}, "--open-rooms-anywhere"},
+		{"no time to keep history", []string{"serve", "--keep-history", "5s"}, "forever"},
 		{"another database", []string{"room", "list", "--database-url", "mysql:x"}, "sqlite:"},
 		{"an unknown language", []string{"room", "create", "--language", "cobol"}, "cobol"},
 	}
