@@ -400,20 +400,22 @@ func statesOf(vectors [][]byte) ([]map[uint64]uint64, error) {
 
 // read makes a room's document from the store.
 func (h *Hub) read(ctx context.Context, id string) (*ycrdt.Doc, *store.Document, error) {
-	stored, err := h.store.LoadDocument(ctx, id)
+	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
+	n := 0
+	stored, err := h.store.ReadDocument(ctx, id, func(state []byte) error {
+		if err := doc.ApplyUpdate(state); err != nil {
+			return fmt.Errorf("load snapshot of room %s: %w", id, err)
+		}
+		return nil
+	}, func(update []byte) error {
+		n++
+		if err := doc.ApplyUpdate(update); err != nil {
+			return fmt.Errorf("load update %d of room %s: %w", n, id, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, nil, err
-	}
-	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
-	if stored.Snapshot != nil {
-		if err := doc.ApplyUpdate(stored.Snapshot); err != nil {
-			return nil, nil, fmt.Errorf("load snapshot of room %s: %w", id, err)
-		}
-	}
-	for i, u := range stored.Updates {
-		if err := doc.ApplyUpdate(u); err != nil {
-			return nil, nil, fmt.Errorf("load update %d of room %s: %w", i+1, id, err)
-		}
 	}
 	doc.SetMaxWork(0)
 	return doc, stored, nil

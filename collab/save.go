@@ -27,7 +27,7 @@ func (r *Room) load() error {
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
 	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
-	r.sinceSnapshot, r.bytesSince = len(stored.Updates), stored.SinceSnapshot
+	r.sinceSnapshot, r.bytesSince = stored.Count, stored.SinceSnapshot
 	r.size, r.uncounted = doc.EncodedSize(), 0
 	return nil
 }

@@ -19,7 +19,8 @@ type Document struct {
 	Snapshot []byte
 	Updates  [][]byte
 	LastSeq  int64 // of the last update, 0 if there is none
-	// SinceSnapshot counts Updates in bytes.
+	Count    int   // of the updates
+	// SinceSnapshot counts them in bytes.
 	SinceSnapshot int
 	// Past holds, for an open room, the state vectors of documents of its name that were
 	// deleted.
@@ -28,6 +29,26 @@ type Document struct {
 
 // LoadDocument reads a room and its document. An error is never an empty document.
 func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error) {
+	var snapshot []byte
+	var updates [][]byte
+	doc, err := s.ReadDocument(ctx, room, func(state []byte) error {
+		snapshot = state
+		return nil
+	}, func(update []byte) error {
+		updates = append(updates, update)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	doc.Snapshot, doc.Updates = snapshot, updates
+	return doc, nil
+}
+
+// ReadDocument is LoadDocument for one who takes in what there is, the state, if there is
+// one, and then update after update: since the last snapshot there may be more of them than
+// is good to have in memory. Snapshot and Updates stay nil.
+func (s *Store) ReadDocument(ctx context.Context, room string, state, update func([]byte) error) (*Document, error) {
 	var doc *Document
 	// In one transaction: between two, updates may have been folded.
 	err := s.readTx(ctx, func(tx *sqlx.Tx) error {
@@ -47,8 +68,12 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 		}
 		doc = &Document{Room: head.room(), LastSeq: head.Seq}
 		if head.Data != nil {
-			if doc.Snapshot, err = s.decode.DecodeAll(head.Data, nil); err != nil {
+			data, err := s.decode.DecodeAll(head.Data, nil)
+			if err != nil {
 				return fmt.Errorf("unpack snapshot of room %s: %w", room, err)
+			}
+			if err := state(data); err != nil {
+				return err
 			}
 		}
 		if doc.Room.Open {
@@ -57,10 +82,10 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 			}
 		}
 		return eachUpdate(ctx, tx, room, head.Seq, maxSeq, func(u Stored) error {
-			doc.Updates = append(doc.Updates, u.Data)
+			doc.Count++
 			doc.LastSeq = u.Seq
 			doc.SinceSnapshot += len(u.Data)
-			return nil
+			return update(u.Data)
 		})
 	})
 	if err != nil {
