@@ -2,6 +2,7 @@ package collab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"corun/collab/ycrdt"
@@ -38,6 +39,21 @@ func (r *Room) whenSaved(ctx context.Context, fn func() error) error {
 	return r.await(ctx, result)
 }
 
+// readTries is how often a reader looks at the document whose last edits turn out not to be
+// saved. After the first such failure edits are refused.
+const readTries = 3
+
+// whenRead is whenSaved for one who only reads: what could not be saved is not in what it
+// sees, and no reason to see nothing.
+func (r *Room) whenRead(ctx context.Context, fn func() error) (err error) {
+	for range readTries {
+		if err = r.whenSaved(ctx, fn); !errors.Is(err, ErrUnavailable) {
+			break
+		}
+	}
+	return err
+}
+
 func (r *Room) await(ctx context.Context, result <-chan error) error {
 	select {
 	case err := <-result:
@@ -70,7 +86,7 @@ func (r *Room) Join(ctx context.Context, peer Peer) (*SyncConn, error) {
 // they are from, and the number of its last update.
 func (r *Room) Files(ctx context.Context) (files []File, stateVector []byte, seq int64, err error) {
 	var got Snapshot
-	err = r.whenSaved(ctx, func() error {
+	err = r.whenRead(ctx, func() error {
 		got = Snapshot{Files: FilesOf(r.doc), StateVector: r.doc.StateVector(), Seq: r.seq}
 		return nil
 	})
@@ -96,7 +112,7 @@ type Snapshot struct {
 // a *FilesError.
 func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s := new(Snapshot)
-	err := r.whenSaved(ctx, func() error {
+	err := r.whenRead(ctx, func() error {
 		if s.Ended, s.RunsEnabled = r.ended, r.runsEnabled; s.Ended || !s.RunsEnabled {
 			return nil
 		}
@@ -117,7 +133,7 @@ func (r *Room) Snapshot(ctx context.Context) (*Snapshot, error) {
 // Meta gives what the document says of itself.
 func (r *Room) Meta(ctx context.Context) (Meta, error) {
 	var m Meta
-	if err := r.whenSaved(ctx, func() error { m = metaOf(r.doc); return nil }); err != nil {
+	if err := r.whenRead(ctx, func() error { m = metaOf(r.doc); return nil }); err != nil {
 		return Meta{}, err
 	}
 	return m, nil
@@ -126,7 +142,7 @@ func (r *Room) Meta(ctx context.Context) (Meta, error) {
 // StateVector gives the document's state, once all of it is saved.
 func (r *Room) StateVector(ctx context.Context) ([]byte, error) {
 	var sv []byte
-	if err := r.whenSaved(ctx, func() error { sv = r.doc.StateVector(); return nil }); err != nil {
+	if err := r.whenRead(ctx, func() error { sv = r.doc.StateVector(); return nil }); err != nil {
 		return nil, err
 	}
 	return sv, nil

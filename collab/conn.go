@@ -1,6 +1,7 @@
 package collab
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -169,6 +170,15 @@ func (c *SyncConn) shut(code int, reason string) {
 		c.closed = &CloseError{code, reason}
 		c.wake()
 	}
+}
+
+// shutFor is shut with the code of a *CloseError, or that of bad data.
+func (c *SyncConn) shutFor(err error) {
+	var end *CloseError
+	if !errors.As(err, &end) {
+		end = &CloseError{CloseBadData, err.Error()}
+	}
+	c.shut(end.Code, end.Reason)
 }
 
 // wake calls for a writer unless one is at work. mu is held.

@@ -192,11 +192,7 @@ func (r *Room) handle(w work) {
 		return // it was disconnected while the frame waited
 	}
 	if err := r.receiveSafely(w.conn, w.frame); err != nil {
-		var end *CloseError
-		if !errors.As(err, &end) {
-			end = &CloseError{CloseBadData, err.Error()}
-		}
-		w.conn.shut(end.Code, end.Reason)
+		w.conn.shutFor(err)
 		r.leave(w.conn)
 	}
 }
@@ -254,12 +250,28 @@ func (r *Room) answer(c *SyncConn, stateVector []byte) error {
 	r.fence(func(err error) {
 		c.fenced--
 		if err != nil {
-			c.shut(CloseTryAgain, notSaved)
+			r.post(work{call: func() { r.answerAgain(c, stateVector) }})
 			return
 		}
 		c.sendState(*reply)
 	})
 	return nil
+}
+
+// answerAgain gives what the store has, after an answer had more in it than could be saved.
+// It ends, as edits are refused meanwhile.
+func (r *Room) answerAgain(c *SyncConn, stateVector []byte) {
+	if !c.joined {
+		return
+	}
+	if r.usable() != nil {
+		c.shut(CloseTryAgain, notSaved)
+		return
+	}
+	if err := r.answer(c, stateVector); err != nil {
+		c.shutFor(err)
+		r.leave(c)
+	}
 }
 
 const pastDocument = "this room was deleted and made again, and you still have its old document: open it afresh"

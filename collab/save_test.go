@@ -208,3 +208,30 @@ func TestSeenSurvivesAKill(t *testing.T) {
 		t.Errorf("after the kill: %v, %v, want %q", files, err, seen)
 	}
 }
+
+// A commit that fails takes nothing from those who only read: they get what is saved.
+func TestReadersOutliveAFailedCommit(t *testing.T) {
+	w := newWorld(t, HubOptions{})
+	a, b := w.join(store.RoleHost), w.join(store.RoleViewer)
+	other, err := sqlx.Connect("sqlite3", "file:"+w.path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	stall := other.MustBegin()
+	a.typed(0, "x")
+	b.give(yproto.AppendSync(nil, yproto.SyncStep1, []byte{0}))
+	files, _, _, err := a.room.Files(t.Context()) // returns when the store has given up
+	if err != nil || files[0].Content != "start\n" {
+		t.Errorf("files: %v, %v", files, err)
+	}
+	for want := b.synced + 1; b.synced < want; {
+		b.take() // fails if it is closed
+	}
+	if b.text() != "start\n" {
+		t.Errorf("the viewer sees %q", b.text())
+	}
+	if err := stall.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+}
