@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
@@ -249,8 +250,16 @@ func (c *syncSocket) control(f *frames, h frameHead) error {
 	case opPong:
 	case opClose:
 		code := websocket.CloseNoStatusReceived
-		if len(data) >= 2 {
-			code = int(binary.BigEndian.Uint16(data))
+		switch {
+		case len(data) == 1:
+			return badFrame("a close has half a code")
+		case len(data) >= 2:
+			if code = int(binary.BigEndian.Uint16(data)); !mayClose(code) {
+				return badFrame("a close has the code %d, which nobody may send", code)
+			}
+			if !utf8.Valid(data[2:]) {
+				return badFrame("the reason of a close is not valid UTF-8")
+			}
 		}
 		writeClose(c.socket, code, "")
 		return errPeerGone
@@ -258,6 +267,15 @@ func (c *syncSocket) control(f *frames, h frameHead) error {
 		return badFrame("there is no frame of kind %d", h.opcode)
 	}
 	return nil
+}
+
+// mayClose tells whether a close frame may have that code (RFC 6455, section 7.4).
+func mayClose(code int) bool {
+	switch code {
+	case 1004, websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake:
+		return false
+	}
+	return (code >= websocket.CloseNormalClosure && code <= 1014) || (code >= 3000 && code < 5000)
 }
 
 // writeClose writes a close frame, after which nothing may be written.
