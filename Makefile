@@ -58,7 +58,7 @@ bin/corun-guest: $(GUEST_SRC)
 test: deps-test lint test-go test-cgroup test-gvisor test-engine test-page test-e2e ## install what the tests need and run them all
 
 test-go: $(TEST_DIR)/image.ok ## Go tests with the race detector
-	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -race -timeout 40m ./...
+	CORUN_IMAGE_DIR=$(TEST_DIR)/images go test -race -timeout 20m ./...
 
 test-cgroup: # both versions, where their machine can be had
 	@if [ "$$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null; then $(MAKE) test-cgroup1 test-cgroup2; \
