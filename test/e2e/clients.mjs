@@ -10,7 +10,7 @@ import * as Y from 'yjs'
 import { makeRoom } from './server.mjs'
 
 /** Fails a wait that takes longer than any healthy run would. */
-export function within(promise, what, ms = 20_000) {
+export function within(promise, what, ms = 60_000) {
   let timer
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${typeof what === 'function' ? what() : what}`)), ms)
