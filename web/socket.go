@@ -113,8 +113,8 @@ func readable(fd uintptr) bool {
 	return n != 0 || err != nil
 }
 
-// read hands messages to the room until none has come for a while. When the socket has ended it takes
-// everything down.
+// read hands messages to the room until none has come for a while. When the socket has ended
+// it takes everything down.
 func (c *syncSocket) read() {
 	err := c.readAll()
 	if err == nil {
