@@ -28,6 +28,7 @@ need node nodejs
 need npm npm
 if [ "$what" != build ]; then
 	need mmdebstrap mmdebstrap
+	need mkfs.erofs erofs-utils # images as file systems of their own
 fi
 if [ "$what" = test ] && [ "$(uname -m)" = x86_64 ]; then
 	need qemu-system-x86_64 qemu-system-x86 # box tests in a kernel of their own

@@ -23,6 +23,9 @@ import (
 func Build(ctx context.Context, r Recipe, dir string, progress io.Writer) (Image, error) {
 	if img, err := Open(dir, r.Name()); err == nil && img.Digest != "" {
 		tidy(dir, progress)
+		if err := packFormer(ctx, dir, img, progress); err != nil {
+			fmt.Fprintln(progress, "Making the image's file system:", err) // boxes work without
+		}
 		return img, nil
 	}
 	d, err := openFolder(ctx, dir, progress)
@@ -74,7 +77,7 @@ func (d *folder) build(ctx context.Context, r Recipe) (err error) {
 	if err := errors.Join(remove(root, unwanted), finish(root)); err != nil {
 		return fmt.Errorf("finish image: %w", err)
 	}
-	if err := w.seal(ctx, &ref); err != nil {
+	if err := w.seal(ctx, &ref, d.say); err != nil {
 		return err
 	}
 	_, err = d.install(w, ref, true) // what had the name is not there any more

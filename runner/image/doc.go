@@ -13,7 +13,8 @@
 //
 //	.lock               held by who changes names or images
 //	.tmp-*              what is being made or removed, locked by who does it
-//	sha256/<digest>/    an image: rootfs/, and contents, the list
+//	sha256/<digest>/    an image: rootfs/, contents, the list, and rootfs.erofs, the same
+//	                    as rootfs/ as a file system, which boxes get where they can
 //	names/<name>.json   a reference
 //	<name>/             an image of a former version, which is used where it is
 //	host/               what Host makes

@@ -64,7 +64,7 @@ func doImport(ctx context.Context, dir string, opts ImportOptions, say io.Writer
 	if err := fill(ctx, src, w.rootfs(), opts.Limits); err != nil {
 		return Info{}, err
 	}
-	if err := w.seal(ctx, &ref); err != nil {
+	if err := w.seal(ctx, &ref, say); err != nil {
 		return Info{}, err
 	}
 	if d, err = openFolder(ctx, dir, say); err != nil {

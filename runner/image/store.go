@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"corun/runner/erofs"
 )
 
 const (
@@ -284,9 +286,14 @@ func (w *workspace) remove() error {
 	return errors.Join(removeTree(w.path), w.lock.Close())
 }
 
-// seal lists the contents and writes the list beside them. Then all is on the disk.
-func (w *workspace) seal(ctx context.Context, ref *Info) error {
-	if err := seal(ctx, w.image, ref); err != nil {
+// seal lists the contents, writes the list beside them, and makes a file system of them.
+// Then all is on the disk.
+func (w *workspace) seal(ctx context.Context, ref *Info, say io.Writer) error {
+	all, err := seal(ctx, w.image, ref)
+	if err != nil {
+		return err
+	}
+	if err := pack(ctx, w.image, all, say); err != nil {
 		return err
 	}
 	// An image that is named after a power failure must be whole.
@@ -296,14 +303,14 @@ func (w *workspace) seal(ctx context.Context, ref *Info) error {
 	return nil
 }
 
-func seal(ctx context.Context, path string, ref *Info) error {
+func seal(ctx context.Context, path string, ref *Info) (contents, error) {
 	all, err := measure(ctx, filepath.Join(path, rootfsFolder))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text := all.text()
 	ref.Digest, ref.Size, ref.Entries = digestOf(text), all.size(), len(all)
-	return os.WriteFile(filepath.Join(path, contentsFile), text, 0o644)
+	return all, os.WriteFile(filepath.Join(path, contentsFile), text, 0o644)
 }
 
 // ErrTaken says that a name refers to another image already.
@@ -381,7 +388,7 @@ func (d *folder) adopt(ctx context.Context, name, distribution string) error {
 		return err
 	}
 	ref := Info{Name: name, Folder: name, Made: info.ModTime().UTC(), Distribution: distribution}
-	if err := seal(ctx, path, &ref); err != nil {
+	if _, err := seal(ctx, path, &ref); err != nil {
 		return err
 	}
 	return d.refer(ref)
@@ -527,8 +534,8 @@ func (d *folder) remove(i Info) error {
 	return err
 }
 
-// Verify tells where an image differs from what it was when it was made. An error
-// says that this cannot be told.
+// Verify tells where an image differs from what it was when it was made: its folder, and
+// its file system where one can be mounted. An error says that this cannot be told.
 func Verify(ctx context.Context, dir, what string) (Info, []Difference, error) {
 	found, err := find(dir, what)
 	if err != nil {
@@ -562,7 +569,19 @@ func (i Info) verify(ctx context.Context, dir string) ([]Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(differences, compare(was, is)...), nil
+	differences = append(differences, compare(was, is)...)
+	packed := filepath.Join(i.path(dir), packedFile)
+	if !exists(packed) || erofs.Usable() != nil {
+		return differences, nil
+	}
+	others, err := comparePacked(ctx, packed, was)
+	if err != nil {
+		return append(differences, Difference{packedFile, err.Error()}), nil
+	}
+	for _, d := range others {
+		differences = append(differences, Difference{packedFile + ": " + d.Path, d.What})
+	}
+	return differences, nil
 }
 
 // removeTree removes a folder and all below it, but never what is mounted there: a

@@ -16,6 +16,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"corun/runner/erofs"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +77,9 @@ func imported(t *testing.T) (images, rootfs string) {
 	return images, img.Rootfs
 }
 
+// errUnpacked says that no file system can be made, or mounted.
+var errUnpacked = errors.New("no file system can be made, or mounted")
+
 func TestVerify(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(rootfs string) error
@@ -95,6 +100,22 @@ func TestVerify(t *testing.T) {
 		"file capabilities": {func(r string) error {
 			return unix.Setxattr(r+"/d/b", "security.capability", []byte("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), 0)
 		}, "d/b"},
+		"another file system": {func(r string) error {
+			if !erofs.CanMake() || erofs.Usable() != nil {
+				return errUnpacked
+			}
+			other := filepath.Join(filepath.Dir(r), "other")
+			if err := errors.Join(os.CopyFS(other, os.DirFS(r)), os.WriteFile(other+"/d/b", []byte("3"), 0o644), os.Remove(filepath.Join(filepath.Dir(r), packedFile))); err != nil {
+				return err
+			}
+			return exec.Command("mkfs.erofs", filepath.Join(filepath.Dir(r), packedFile), other).Run()
+		}, packedFile + ": d/b"},
+		"no file system": {func(r string) error {
+			if !erofs.CanMake() || erofs.Usable() != nil {
+				return errUnpacked
+			}
+			return os.WriteFile(filepath.Join(filepath.Dir(r), packedFile), make([]byte, 8192), 0o644)
+		}, packedFile},
 		"the list itself": {func(r string) error {
 			path := filepath.Join(filepath.Dir(r), contentsFile)
 			text, err := os.ReadFile(path)
@@ -104,7 +125,7 @@ func TestVerify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			images, rootfs := imported(t)
-			if err := c.change(rootfs); errors.Is(err, unix.EPERM) {
+			if err := c.change(rootfs); errors.Is(err, unix.EPERM) || errors.Is(err, errUnpacked) {
 				t.Skipf("it takes root: %v", err)
 			} else if err != nil {
 				t.Fatal(err)

@@ -290,7 +290,7 @@ func TestFindings(t *testing.T) {
 
 // roles are what this test program does when another test starts it, by
 // $CORUN_TEST_ROLE.
-var roles = map[string]func(context.Context) error{"leave": leave, "delegated": delegated, "rootless": rootless}
+var roles = map[string]func(context.Context) error{"leave": leave, "delegated": delegated, "rootless": rootless, "mounted": mounted}
 
 // helper starts this test program in a role, and ends it with the test.
 func helper(t *testing.T, role string, wrap []string, attr syscall.SysProcAttr) (*exec.Cmd, *bufio.Reader) {

@@ -30,7 +30,7 @@ func Check(_ context.Context) []Finding {
 	if os.Geteuid() != 0 {
 		return []Finding{checkUser(), checkKernel(), checkUserNamespace(), checkIDs(), checkDelegation(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay()}
 	}
-	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay()}
+	return []Finding{checkRoot(), checkKernel(), checkNamespaces(), checkCgroup(), checkSwap(), checkSeccomp(), checkProc(), checkOverlay(), checkPacked()}
 }
 
 func finding(name, detail string, err error, mend string) Finding {

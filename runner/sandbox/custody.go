@@ -118,9 +118,9 @@ func (l *Launcher) pathsFor(spec Spec) []string {
 }
 
 // mountsOf gives mounts of paths, for the caller to close.
-func mountsOf(paths []string) (all []*os.File, err error) {
+func (l *Launcher) mountsOf(paths []string) (all []*os.File, err error) {
 	for _, path := range paths {
-		f, err := cloneImage(path)
+		f, err := l.mountImage(path)
 		if err != nil {
 			closeAll(all)
 			return nil, err
@@ -162,7 +162,7 @@ func (l *Launcher) takeBlank(ctx context.Context, paths []string) (_ *custody, e
 	}
 	if !slices.Equal(b.custody.paths, paths) {
 		closeAll(b.mounts)
-		if b.mounts, err = mountsOf(paths); err != nil {
+		if b.mounts, err = l.mountsOf(paths); err != nil {
 			return nil, e, nil, errors.Join(err, b.drop(ctx))
 		}
 		b.custody.paths = paths
@@ -231,7 +231,7 @@ func (l *Launcher) makeBlank(ctx context.Context, limits Limits, paths []string)
 			err = errors.Join(err, b.drop(ctx))
 		}
 	}()
-	if b.mounts, err = mountsOf(paths); err != nil {
+	if b.mounts, err = l.mountsOf(paths); err != nil {
 		return nil, err
 	}
 	if !l.h.none() {

@@ -70,7 +70,7 @@ func DefaultLimits() Limits {
 
 // Spec is what a box is made from.
 type Spec struct {
-	Rootfs   string // folder of the image's root file system
+	Rootfs   string // folder of the image's root file system, or of what the file beside it holds (erofs.Suffix)
 	Usr      string // folder that takes the place of its /usr, or ""
 	Seccomp  []byte // from CompileSeccomp
 	Limits   Limits
@@ -96,6 +96,7 @@ type Launcher struct {
 	remote *remote // nil where this process makes the boxes itself
 	zygote zygote
 	gvisor *gvisor // nil where boxes are native
+	packs  packs
 
 	// lapped is told how long each part of building a box took; for benchmarks, set
 	// before the first box.
@@ -219,7 +220,7 @@ func (l *Launcher) Close() error {
 	} else if left, failed := l.Leftovers(); failed != nil || left.Total() > 0 {
 		err = errors.Join(err, failed, fmt.Errorf("boxes left something behind: %+v", left))
 	}
-	if err := errors.Join(err, l.zygote.close(), l.h.remove(l.cfg.Name)); err != nil {
+	if err := errors.Join(err, l.zygote.close(), l.packs.close(), l.h.remove(l.cfg.Name)); err != nil {
 		return fmt.Errorf("close launcher: %w", err)
 	}
 	return nil
@@ -499,9 +500,16 @@ func (l *Launcher) mend(c *custody) {
 	}
 }
 
-// cloneImage gives a detached, read-only mount of a folder or a file. The box moves it
-// into its own mount namespace.
-func cloneImage(path string) (*os.File, error) {
+// mountImage gives a detached, read-only mount of a folder or a file, or of the file
+// system that stands for the folder. The box moves it into its own mount namespace.
+func (l *Launcher) mountImage(path string) (*os.File, error) {
+	packed, err := l.packs.of(path)
+	if err != nil {
+		l.cfg.Log.Warn("the image's file system cannot be mounted: boxes get its folder", "error", err)
+	}
+	if packed != nil {
+		return packed.Mount()
+	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return nil, fmt.Errorf("clone the mount of %s: %w", path, err)
