@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -52,8 +53,8 @@ func ownMounts() error {
 // host starts the image's programs without any sandbox: in a folder where the image is
 // mounted, read-only, with a scratch folder, devices and /proc.
 type host struct {
-	root string
-	made atomic.Int64 // folders of programs
+	root, image string
+	made        atomic.Int64 // folders of programs
 }
 
 func openHost(rootfs string) (*host, error) {
@@ -61,7 +62,7 @@ func openHost(rootfs string) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &host{root: root}
+	h := &host{root: root, image: rootfs}
 	if err := h.mount(rootfs); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
@@ -205,4 +206,20 @@ func (h *host) first(ctx context.Context, dir string, p *program, arg string, ow
 		return 0, "", fmt.Errorf("%w\n%s", err, messages.String())
 	}
 	return took, string(buf[:n]) + string(rest), nil
+}
+
+// bubblewrapped starts a program that needs no building in bubblewrap's namespaces, without
+// a cgroup and without seccomp, and gives what it printed.
+func (h *host) bubblewrapped(ctx context.Context, dir string, p *program, arg string) (string, error) {
+	args := []string{
+		"--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000",
+		"--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin", "--setenv", "HOME", "/work", "--setenv", "LANG", "C.UTF-8",
+		"--ro-bind", h.image, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/work",
+		"--ro-bind", filepath.Join(h.root, dir, p.path), "/work/" + p.path, "--chdir", "/work",
+	}
+	said, err := exec.CommandContext(ctx, "bwrap", slices.Concat(args, p.start, []string{arg})...).Output()
+	if err != nil {
+		return "", fmt.Errorf("bwrap: %w", err)
+	}
+	return string(said), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,11 +17,13 @@ const (
 	loadTurns = 10
 )
 
-// saturate runs programs several at a time, total by Corun in all and as many bare, and
-// prints how many of them a second. An answer that is lost, or another's, is an error.
+// saturate runs programs several at a time, total by Corun in all, as many bare and, where
+// it is installed, by bubblewrap, and prints how many of them a second. An answer that is
+// lost, or another's, is an error.
 func saturate(ctx context.Context, out io.Writer, h *host, s *server, total int) error {
-	fmt.Fprintln(out, "\n| under load | bare | corun | corun ÷ bare | goal | met |")
-	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- |")
+	fmt.Fprintln(out, "\n| under load | bare | corun | corun ÷ bare | goal | met | bubblewrap ÷ bare |")
+	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- |")
+	_, missing := exec.LookPath("bwrap")
 	rows := []struct {
 		language string
 		parallel int
@@ -38,15 +41,20 @@ func saturate(ctx context.Context, out io.Writer, h *host, s *server, total int)
 			return said, err
 		}
 		ours := func(ctx context.Context, arg string) (string, error) { return s.execute(ctx, p, arg) }
-		var times [2]time.Duration
+		ways := []func(context.Context, string) (string, error){bare, ours}
+		names := []string{"bare", "corun", "bubblewrap"}
+		if missing == nil {
+			ways = append(ways, func(ctx context.Context, arg string) (string, error) { return h.bubblewrapped(ctx, dir, p, arg) })
+		}
+		times := make([]time.Duration, len(ways))
 		for turn := range loadTurns {
-			for i, do := range []func(context.Context, string) (string, error){bare, ours} {
+			for i, do := range ways {
 				if err := s.quiet(ctx); err != nil {
 					return err
 				}
 				took, err := inParallel(ctx, row.parallel, each, turn*each, do)
 				if err != nil {
-					return fmt.Errorf("%s, %d in parallel, %s: %w", p.title, row.parallel, []string{"bare", "corun"}[i], err)
+					return fmt.Errorf("%s, %d in parallel, %s: %w", p.title, row.parallel, names[i], err)
 				}
 				times[i] += took
 			}
@@ -54,8 +62,12 @@ func saturate(ctx context.Context, out io.Writer, h *host, s *server, total int)
 		n := each * loadTurns
 		done += n
 		rate := func(i int) float64 { return float64(n) / times[i].Seconds() }
-		fmt.Fprintf(out, "| %s, %d in parallel | %.1f/s | %.1f/s | %.2f | ≥ %.1f | %s |\n",
-			p.title, row.parallel, rate(0), rate(1), rate(1)/rate(0), loadGoal, yes(rate(1) >= loadGoal*rate(0)))
+		other := "–"
+		if missing == nil {
+			other = fmt.Sprintf("%.2f", rate(2)/rate(0))
+		}
+		fmt.Fprintf(out, "| %s, %d in parallel | %.1f/s | %.1f/s | %.2f | ≥ %.1f | %s | %s |\n",
+			p.title, row.parallel, rate(0), rate(1), rate(1)/rate(0), loadGoal, yes(rate(1) >= loadGoal*rate(0)), other)
 	}
 	_, err := fmt.Fprintf(out, "\n%d runs by Corun, each of which gave its own token; as many bare.\n", done)
 	return err
