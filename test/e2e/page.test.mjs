@@ -388,7 +388,7 @@ test('a server that dies and comes back loses nothing and asks nothing of anybod
     await server.kill()
     for (const who of [host, guest]) await who.page.waitForSelector(`${id('connection')}[data-state=reconnecting]`)
     await host.page.keyboard.type(' and while it was away')
-    await host.page.waitForSelector(`${id('saved')} >> text=Not saved yet`)
+    await host.page.waitForSelector(`${id('saved')}[data-state=local] >> text=Not saved yet`)
     await server.start()
     for (const who of [host, guest]) await who.connected()
     await guest.seesText('# before and while it was away')

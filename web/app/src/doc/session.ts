@@ -7,7 +7,8 @@ import * as Y from 'yjs'
 import { listFiles, roomMeta, type FileEntry, type RoomMeta } from './files.ts'
 import { covers } from './vector.ts'
 
-export type SaveState = 'saved' | 'saving'
+/** Where the last edit is: in this page alone, on its way through the server, or stored. */
+export type SaveState = 'local' | 'sent' | 'saved'
 
 const AUTH_MESSAGE = 2
 
@@ -35,8 +36,14 @@ export class DocSession {
       // closes this socket too, and the way back is the new token.
       shouldReconnect: () => true,
     })
-    this.provider.on('status', ({ status }) => { this.connected.value = status === 'connected' })
-    this.provider.on('sync', (synced) => { if (synced) this.loaded.value = true })
+    this.provider.on('status', ({ status }) => {
+      this.connected.value = status === 'connected'
+      if (this.save.value !== 'saved') this.save.value = this.reach()
+    })
+    this.provider.on('sync', (synced) => {
+      if (synced) this.loaded.value = true
+      if (this.save.value !== 'saved') this.save.value = this.reach() // the provider has sent all that was missing
+    })
     this.provider.messageHandlers[AUTH_MESSAGE] = (_encoder, decoder) => {
       decoding.readVarUint(decoder) // the only kind there is: permission denied
       this.refused.value = decoding.readVarString(decoder)
@@ -60,12 +67,12 @@ export class DocSession {
 
   /** Takes the server's word for what its store has. */
   saved(stateVector: Uint8Array): void {
-    if (this.save.value === 'saving' && covers(stateVector, Y.encodeStateVector(this.doc))) this.settled()
+    if (this.save.value !== 'saved' && covers(stateVector, Y.encodeStateVector(this.doc))) this.settled()
   }
 
   /** After a reconnect the server says again what it has. */
   recheck(): void {
-    if (this.save.value === 'saving') this.askSaved()
+    if (this.save.value !== 'saved') this.askSaved()
   }
 
   close(): void {
@@ -77,14 +84,19 @@ export class DocSession {
   private edited(): void {
     // Deletions do not show in a state vector: they count as saved with the
     // first report after them.
-    this.save.value = 'saving'
+    this.save.value = this.reach()
     this.ask()
+  }
+
+  /** How far an edit gets by itself: an open socket that has synced takes it along. */
+  private reach(): SaveState {
+    return this.provider.wsconnected && this.provider.synced ? 'sent' : 'local'
   }
 
   private ask(): void {
     clearTimeout(this.asking)
     this.asking = setTimeout(() => {
-      if (this.save.value !== 'saving') return
+      if (this.save.value === 'saved') return
       this.askSaved()
       this.ask()
     }, 1_000)

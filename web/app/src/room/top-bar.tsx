@@ -72,7 +72,8 @@ function LanguageSelect({ session }: { session: RoomSession }) {
 function Status({ session }: { session: RoomSession }) {
   const online = session.online.value
   const everOpen = session.state.value.you !== null
-  const saved = session.doc.save.value === 'saved'
+  const save = session.doc.save.value
+  const saving = { local: t.unsavedOffline, sent: t.saving, saved: t.saved }
   const connection = online ? t.connected : everOpen ? t.reconnecting : t.connecting
   const state = online ? 'on' : everOpen ? 'off' : 'wait'
   return (
@@ -80,8 +81,8 @@ function Status({ session }: { session: RoomSession }) {
       <span class={`link-state ${state}`} data-testid="connection" data-state={online ? 'connected' : everOpen ? 'reconnecting' : 'connecting'} title={connection}>
         <i aria-hidden="true" /><span class="wide">{connection}</span>
       </span>
-      <span class="save-state" data-testid="saved" data-state={saved ? 'saved' : 'saving'}>
-        {saved ? t.saved : online ? t.saving : t.unsavedOffline}
+      <span class="save-state" data-testid="saved" data-state={save}>
+        {saving[save]}
       </span>
     </span>
   )
