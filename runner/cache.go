@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
-	"slices"
-	"strings"
 	"sync"
 )
 
@@ -15,7 +13,11 @@ import (
 type built struct {
 	program  []byte
 	messages []piece // what the compiler printed
+	cols     uint16  // of the terminal that it printed for
 }
+
+// fits tells whether the messages look as they would in a terminal of that width.
+func (b *built) fits(cols uint16) bool { return len(b.messages) == 0 || b.cols == cols }
 
 func (b *built) bytes() int64 {
 	n := int64(len(b.program))
@@ -68,9 +70,7 @@ func (c *cache) key(j *job) cacheKey {
 	text(h, string(profile))
 	text(h, j.Mode)
 	text(h, j.Entry)
-	files := slices.Clone(j.Files)
-	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	for _, f := range files {
+	for _, f := range j.Files { // in their order, which a linker heeds
 		text(h, f.Path)
 		text(h, f.Content)
 	}
@@ -82,14 +82,15 @@ func text(h hash.Hash, s string) {
 	h.Write([]byte(s))
 }
 
-// find gives what was compiled of a job's files before, or nil.
-func (c *cache) find(j *job) *built {
+// find gives what was compiled of a job's files before, with messages for a terminal of that
+// width, or nil.
+func (c *cache) find(j *job, cols uint16) *built {
 	key := c.key(j)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tries++
 	e, ok := c.known[key]
-	if !ok {
+	if !ok || !e.Value.(*cached).built.fits(cols) {
 		return nil
 	}
 	c.hits++
@@ -106,16 +107,22 @@ func (c *cache) add(j *job, b *built) {
 	key := c.key(j)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.known[key]; ok {
-		return
+	if e, ok := c.known[key]; ok {
+		if e.Value.(*cached).built.fits(b.cols) {
+			return
+		}
+		c.remove(e)
 	}
 	c.known[key] = c.used.PushFront(&cached{key, b})
 	for c.bytes += size; c.bytes > c.most; {
-		last := c.used.Back()
-		old := c.used.Remove(last).(*cached)
-		delete(c.known, old.key)
-		c.bytes -= old.built.bytes()
+		c.remove(c.used.Back())
 	}
+}
+
+func (c *cache) remove(e *list.Element) {
+	old := c.used.Remove(e).(*cached)
+	delete(c.known, old.key)
+	c.bytes -= old.built.bytes()
 }
 
 // stats counts lookups and those that found something.

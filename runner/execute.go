@@ -132,7 +132,8 @@ func (r *Runner) execute(ctx context.Context, j *job) ([]StageResult, error) {
 	return run.stages(), ctx.Err()
 }
 
-// see lets a run that belongs to no room take its turn, and returns when it is over. It is
+// see lets a run that belongs to no room take its turn, and returns when what became of it
+// is known: what the kernel still has to take away of its box is no reason to wait. It is
 // stopped when ctx ends.
 func (r *Runner) see(ctx context.Context, run *Run) error {
 	if err := r.enroll(); err != nil {
@@ -146,10 +147,10 @@ func (r *Runner) see(ctx context.Context, run *Run) error {
 	run.stored <- nil // it is not
 	go run.supervise(place)
 	select {
-	case <-run.done:
+	case <-run.announced:
 	case <-ctx.Done():
 		_ = run.Stop()
-		<-run.done
+		<-run.announced
 	}
 	return nil
 }

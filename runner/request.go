@@ -29,8 +29,10 @@ const (
 	maxArgBytes   = 64 << 10 // all together
 	maxStdinBytes = 1 << 20
 	maxTermSide   = 1000
-	defaultCols   = 80
-	defaultRows   = 24
+	// ownInodes are of a box's own folders, of what was compiled, and of a runtime's files.
+	ownInodes   = 96
+	defaultCols = 80
+	defaultRows = 24
 )
 
 // Request asks for a run.
@@ -188,7 +190,7 @@ func checkFiles(files []File, limits Limits) error {
 		return &InputError{"files", fmt.Sprintf("there are %d: %d is the most", len(files), limits.SourceFiles)}
 	}
 	var bytes int64
-	seen := make(map[string]bool, len(files))
+	seen, folders := make(map[string]bool, len(files)), make(map[string]bool)
 	for _, f := range files {
 		if err := checkPath(f.Path); err != nil {
 			return err
@@ -204,7 +206,11 @@ func checkFiles(files []File, limits Limits) error {
 			if seen[dir] {
 				return &InputError{"files", fmt.Sprintf("%q is a file, so %q cannot lie in it: rename one of them", dir, f.Path)}
 			}
+			folders[dir] = true
 		}
+	}
+	if n, most := int64(len(files)+len(folders)), limits.Box.ScratchInodes-ownInodes; n > most {
+		return &InputError{"files", fmt.Sprintf("with the folders that they lie in they are %d: %d is the most", n, most)}
 	}
 	if bytes > limits.SourceBytes {
 		return &InputError{"files", fmt.Sprintf("they are %s together: %s is the most", byteWords(bytes), byteWords(limits.SourceBytes))}

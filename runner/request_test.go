@@ -2,6 +2,7 @@ package runner
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -60,12 +61,17 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 	limit := func(l Lower) Request { return good(func(r *Request) { r.Limits = &l }) }
 	long := strings.Repeat("x", maxStdinBytes+1)
+	deep := []string{"main.py"}
+	for i := range 199 {
+		deep = append(deep, fmt.Sprint(i)+strings.Repeat("/d", 100)+"/f")
+	}
 	for name, c := range map[string]struct {
 		req          Request
 		field, wants string
 	}{
 		"no language":          {good(func(r *Request) { r.Language = "" }), "language", "bash, c, "},
 		"an unknown language":  {good(func(r *Request) { r.Language = "cobol" }), "language", `"cobol"`},
+		"too many folders":     {files(deep...), "files", "with the folders"},
 		"an unknown mode":      {good(func(r *Request) { r.Mode = "tty" }), "mode", "terminal or pipes"},
 		"an unknown entry":     {good(func(r *Request) { r.Entry = "x.py" }), "entry", `"x.py"`},
 		"nothing to run":       {files("notes.txt"), "entry", "main.py"},

@@ -61,6 +61,7 @@ type stage struct {
 	exited chan sandbox.Exit // has the program's end, once
 	broken chan error        // or why it cannot be known
 	over   bool              // the program has ended
+	killed time.Time         // when it had, or its end was decided
 	active time.Time         // last input or output
 }
 
@@ -227,7 +228,7 @@ func (s *stage) attend(row store.Run) {
 	)
 	for !s.over || eof != nil {
 		if late == nil && (s.over || s.end.cause != causeNone) {
-			late = time.After(endWithin)
+			s.killed, late = time.Now(), time.After(endWithin)
 		}
 		select {
 		case <-s.gather.ready:
@@ -306,14 +307,15 @@ func (s *stage) boxIsDead() bool {
 	}
 }
 
-// awaitDeath waits until nothing runs in the box any more: at least as long as a box may
-// take to end, and longer where the run might have taken longer.
+// awaitDeath waits until nothing runs in the box any more: at most as long after its kill
+// as a box may take to end, and longer where the run might have taken longer.
 func (s *stage) awaitDeath() bool {
-	if s.boxIsDead() {
-		return true
-	}
-	left := s.end.limits.wall(s.end.mode) - time.Since(s.start)
-	late := time.NewTimer(min(collectWithin, max(endWithin, left)))
+	left := max(endWithin-time.Since(s.killed), s.end.limits.wall(s.end.mode)-time.Since(s.start))
+	return s.boxIsDead() || left > 0 && s.boxDiesWithin(min(collectWithin, left))
+}
+
+func (s *stage) boxDiesWithin(d time.Duration) bool {
+	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
 	case <-s.box.Exited():
@@ -366,8 +368,23 @@ func (s *stage) ended(err error) {
 	s.over = true
 	if err != nil && s.end.err == nil {
 		s.end.err = err
+		s.findOutWhy()
 	}
 	s.endBox()
+}
+
+// findOutWhy looks whether a box that is gone was ended because its memory had run out:
+// its launcher says that before it says that the box is gone, but maybe after the box's
+// own streams have ended.
+func (s *stage) findOutWhy() {
+	if s.end.cause != causeNone || !s.boxDiesWithin(endWithin) {
+		return
+	}
+	select {
+	case <-s.box.OOM():
+		s.end.cause = causeMemory
+	default:
+	}
 }
 
 // endBox kills everything in the box. What was printed before is in the pipes

@@ -201,16 +201,16 @@ func TestCacheForgets(t *testing.T) {
 	}
 	for i := range 10 {
 		c.add(jobOf(fmt.Sprint(i)), &built{program: make([]byte, 200)})
-		c.find(jobOf("0")) // used again and again
+		c.find(jobOf("0"), 80) // used again and again
 	}
 	if _, _, bytes := c.stats(); bytes > 1000 {
 		t.Errorf("%d bytes are kept", bytes)
 	}
-	if c.find(jobOf("0")) == nil || c.find(jobOf("9")) == nil || c.find(jobOf("5")) != nil {
+	if c.find(jobOf("0"), 80) == nil || c.find(jobOf("9"), 80) == nil || c.find(jobOf("5"), 80) != nil {
 		t.Error("the least used must go first")
 	}
 	c.add(jobOf("large"), &built{program: make([]byte, 900)})
-	if c.find(jobOf("large")) != nil {
+	if c.find(jobOf("large"), 80) != nil {
 		t.Error("one program drives out all others")
 	}
 	// What differs in any way is another program.
@@ -219,6 +219,39 @@ func TestCacheForgets(t *testing.T) {
 	other.Files = []File{{"ab", "c"}}
 	if c.key(one) == c.key(other) {
 		t.Error("two lists of files have the same key")
+	}
+	// A linker heeds their order.
+	one.Files = []File{{"a", ""}, {"b", ""}}
+	other.Files = []File{{"b", ""}, {"a", ""}}
+	if c.key(one) == c.key(other) {
+		t.Error("two orders of files have the same key")
+	}
+}
+
+// Messages were made for a terminal's width.
+func TestCacheAndWidth(t *testing.T) {
+	all, err := profileSet()
+	check(t, err)
+	c := newCache("image", 1000)
+	p, _ := all.Find("c")
+	j := &job{Request: program("c", ""), profile: p}
+	quiet := &built{program: []byte("1"), cols: 20}
+	c.add(j, quiet)
+	if c.find(j, 200) != quiet {
+		t.Error("a compiler that said nothing has said it for any width")
+	}
+	c = newCache("image", 1000)
+	narrow, wide := &built{program: []byte("1"), cols: 20, messages: []piece{{data: []byte("narrow")}}}, &built{program: []byte("1"), cols: 200, messages: []piece{{data: []byte("wide")}}}
+	c.add(j, narrow)
+	if c.find(j, 20) != narrow || c.find(j, 200) != nil {
+		t.Error("messages are for the width that they were made for")
+	}
+	c.add(j, wide)
+	if c.find(j, 200) != wide || c.find(j, 20) != nil {
+		t.Error("the last width is what is kept")
+	}
+	if _, _, bytes := c.stats(); bytes != wide.bytes() {
+		t.Errorf("%d bytes are kept, of %d", bytes, wide.bytes())
 	}
 }
 

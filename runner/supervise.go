@@ -79,7 +79,7 @@ func (run *Run) first() *stage {
 	if run.job.profile.Compile == nil || run.job.built != nil {
 		return newStage(run, stageRun)
 	}
-	if run.job.built = run.runner.cache.find(run.job); run.job.built != nil {
+	if run.job.built = run.runner.cache.find(run.job, run.termSize().Cols); run.job.built != nil {
 		return newStage(run, stageRun)
 	}
 	return newStage(run, stageCompile)
@@ -191,7 +191,7 @@ func (s *supervisor) compiled() bool {
 	}
 	st.discard()
 	chunks, _, _ := run.output.since(st.printed)
-	run.job.built = &built{program: program, messages: piecesOf(chunks)}
+	run.job.built = &built{program: program, messages: piecesOf(chunks), cols: st.size.Cols}
 	run.runner.cache.add(run.job, run.job.built)
 	return true
 }

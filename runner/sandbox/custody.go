@@ -420,7 +420,16 @@ func (c *custody) weigh(background bool) error {
 	return c.cgroup.weigh(background)
 }
 
-func (c *custody) oom() <-chan struct{}    { return c.outOfMem }
+func (c *custody) oom() <-chan struct{} { return c.outOfMem }
+
+func (c *custody) ranOutOfMemory() bool {
+	select {
+	case <-c.outOfMem:
+		return true
+	default:
+		return false
+	}
+}
 func (c *custody) exited() <-chan struct{} { return c.gone }
 
 // kill kills init; the kernel then kills everything in its pid namespace. With

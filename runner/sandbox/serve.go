@@ -254,7 +254,7 @@ func (s *server) watch(c *custody) {
 	case <-c.gone:
 	}
 	// The end may have been noticed first: the kernel's count is final now.
-	if u, err := c.usage(); err == nil && u.OOMKills > 0 {
+	if u, err := c.usage(); c.ranOutOfMemory() || err == nil && u.OOMKills > 0 {
 		_ = s.wire.send(reply{Box: c.id, OOM: true})
 	}
 	_ = s.wire.send(reply{Box: c.id, Exited: true})
