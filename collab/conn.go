@@ -130,8 +130,8 @@ func (c *SyncConn) send(frame []byte) {
 	c.queue(frame)
 }
 
-// sendState queues the document, which those who join at once share and which may be larger
-// than what is owed to a slow reader otherwise.
+// sendState queues the document, or much of it, which those who join at once share and which
+// may be larger than what is owed to a slow reader otherwise.
 func (c *SyncConn) sendState(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +139,7 @@ func (c *SyncConn) sendState(frame []byte) {
 		return
 	}
 	if c.states++; c.states > maxStatesOwed {
-		c.drop(&CloseError{CloseTryAgain, "asks for the document faster than it reads it"})
+		c.drop(&CloseError{CloseTryAgain, "reads the document slower than it is sent: connect again, nothing is lost"})
 		return
 	}
 	c.queue(frame)

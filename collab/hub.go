@@ -7,6 +7,7 @@
 //   - One goroutine owns each room's document. Others send it work.
 //   - Seen means saved: whatever leaves a room (broadcasts, answers to a joining
 //     client, files for a run) holds only what the store has committed.
+//   - What waits for an update that has not come is stored, and leaves no room.
 //   - A document that could not be loaded is an error, never an empty document.
 //   - A slow reader is disconnected; it never delays others or grows memory.
 package collab

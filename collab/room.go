@@ -38,6 +38,9 @@ const (
 	// maxUnsavedBytes is how much of a room may wait for the store before the room
 	// takes nothing more in: its senders wait, other rooms' do not.
 	maxUnsavedBytes = 4 << 20
+	// maxShownBytes is how large an edit may be that is owed to its readers as edits are; more
+	// than that, which many updates may come to that have waited, as documents are.
+	maxShownBytes = maxOwedBytes / 2
 	// unsavedOverhead is what an update that waits costs beside its data, in bytes.
 	unsavedOverhead = 256
 	// awarenessTick is how long moves of cursors are gathered.
@@ -86,10 +89,11 @@ type Room struct {
 	after         []afterCommit
 	whole         weak.Pointer[[]byte] // the framed document as of wholeSeq, while somebody is to be sent it
 	wholeSeq      int64
-	size          int // upper bound of the encoded document
-	uncounted     int // bytes that came in since size was measured
-	sinceSnapshot int // updates
-	bytesSince    int // bytes of those
+	size          int  // upper bound of the encoded document
+	uncounted     int  // bytes that came in since size was measured
+	sinceSnapshot int  // updates
+	bytesSince    int  // bytes of those
+	unshown       bool // something that was saved has been shown to nobody, see showLater
 	snapshots     sync.WaitGroup
 	snapshotting  atomic.Bool // one is being stored
 }
@@ -311,7 +315,7 @@ func (r *Room) state(stateVector []byte) (*[]byte, error) {
 			return whole, nil
 		}
 	}
-	state, err := r.doc.EncodeStateAsUpdate(stateVector)
+	state, err := r.doc.EncodeIntegrated(stateVector) // what waits is shown when it need not
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +362,8 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 		return nil
 	}
 	before := r.doc.Changes()
-	if err := r.doc.ApplyUpdate(m.Payload); err != nil {
+	news, whole, err := r.doc.Relay(m.Payload)
+	if err != nil {
 		if errors.Is(err, ycrdt.ErrPendingLimit) || errors.Is(err, ycrdt.ErrTooCostly) || errors.Is(err, ycrdt.ErrTooLarge) {
 			r.send(c, yproto.AppendDenied(nil, "permission denied: "+err.Error()))
 			return nil
@@ -371,6 +376,11 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	if m.Payload[0] == 0 {
 		r.uncounted = recountBytes // it may have become smaller: measure when it matters
 	}
+	if !whole {
+		r.save(m.Payload, authorOf(c), func(error) {})
+		r.showLater(news)
+		return nil
+	}
 	out := frame // the very bytes that came
 	if m.Kind == yproto.SyncStep2 {
 		out = yproto.AppendSync(make([]byte, 0, len(m.Payload)+16), yproto.SyncUpdate, m.Payload)
@@ -381,6 +391,22 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 		}
 	})
 	return nil
+}
+
+// showLater shows everybody what an update brought that is not just what it says: a part of
+// it, the rest of which waits, or what waited for it. That may be of any update until now, so
+// that all of these must be saved. Its sender may lack what waited.
+func (r *Room) showLater(news []byte) {
+	if news == nil {
+		return // all of it waits
+	}
+	r.fence(func(err error) {
+		if err != nil {
+			r.unshown = true
+			return
+		}
+		r.broadcast(yproto.AppendSync(make([]byte, 0, len(news)+16), yproto.SyncUpdate, news), nil)
+	})
 }
 
 // lacks tells whether an update goes on where the document ends, for some client. Deletions
@@ -422,10 +448,15 @@ func (r *Room) broadcast(message []byte, except *SyncConn) {
 	}
 	frame, now := r.hub.opts.Frame(message), time.Now()
 	for c := range r.conns {
-		if c != except {
-			c.spoken = now
+		switch {
+		case c == except:
+			continue
+		case len(frame) > maxShownBytes:
+			c.sendState(frame)
+		default:
 			c.send(frame)
 		}
+		c.spoken = now
 	}
 }
 

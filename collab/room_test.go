@@ -91,6 +91,7 @@ type client struct {
 	denied []string
 	aware  *yproto.Awareness
 	synced int           // answers to its step 1
+	shown  int           // updates
 	ready  chan struct{} // holds one token when there is something to read
 }
 
@@ -188,6 +189,8 @@ func (c *client) frame(f []byte) {
 	case yproto.SyncStep2, yproto.SyncUpdate:
 		if m.Kind == yproto.SyncStep2 {
 			c.synced++
+		} else {
+			c.shown++
 		}
 		if err := c.doc.ApplyUpdate(m.Payload); err != nil {
 			c.t.Fatal(err)

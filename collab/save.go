@@ -127,7 +127,12 @@ func (r *Room) reload() {
 	if r.outstanding > 0 {
 		return
 	}
+	unshown := r.unshown
+	r.unshown = false
 	if r.usable() == nil {
+		if unshown {
+			r.showAll()
+		}
 		if r.hub.Writable() {
 			r.resync()
 		}
@@ -139,6 +144,17 @@ func (r *Room) reload() {
 	}
 	clear(r.conns)
 	r.awareness = yproto.NewAwareness()
+}
+
+// showAll gives everybody the whole document, all of which is saved.
+func (r *Room) showAll() {
+	all, err := r.state(nil)
+	if err != nil {
+		return // only a state vector can be wrong
+	}
+	for c := range r.conns {
+		c.sendState(*all)
+	}
 }
 
 // resync asks everybody for what the document lacks.

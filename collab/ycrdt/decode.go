@@ -73,7 +73,8 @@ type decoder struct {
 	infos, parentInfos              byteColumn
 	strings                         textColumn
 	keys                            []span
-	repeats                         int // bytes of keys that may still stand for others
+	repeats                         int  // bytes of keys that may still stand for others
+	emptyDeletes                    bool // there are some, and left out
 
 	groups  int    // still to come
 	structs uint64 // of this group, still to come
@@ -529,7 +530,9 @@ func (dec *decoder) deleteSet(set []deletion) []deletion {
 			if d.end() > maxSafeInteger {
 				r.fail("a deletion ends after clock 2^53-1")
 			}
-			if d.length > 0 && r.err == nil {
+			if d.length == 0 {
+				dec.emptyDeletes = true
+			} else if r.err == nil {
 				set = append(set, deletion{client, d})
 			}
 		}

@@ -82,8 +82,9 @@ type Doc struct {
 	later          []*group            // for retry
 	retrying       bool
 	pendingBytes   int
-	mergeCredit    int // see mergeWaiting
-	arrivals       int // of groups that wait
+	mergeCredit    int  // see mergeWaiting
+	arrivals       int  // of groups that wait
+	asGiven        bool // what came in with the update at hand is all that is in it, see Relay
 
 	ranges      int    // that deleted found last
 	changes     uint64 // counts the calls that changed something
@@ -141,11 +142,39 @@ func (d *Doc) ApplyUpdate(update []byte) error { return d.apply(update, false) }
 // ApplyUpdateV2 is ApplyUpdate for version 2 of the encoding.
 func (d *Doc) ApplyUpdateV2(update []byte) error { return d.apply(update, true) }
 
+// Relay is ApplyUpdate for who passes updates on to peers that have what the document has.
+// What it gives is what they are to be sent: the update itself, which whole tells, if all of
+// it is in the document now and nothing that has waited is; else what has come in, encoded; or
+// nil, if all of it waits or was known. So what waits is sent once what it builds on has come,
+// and once only.
+func (d *Doc) Relay(update []byte) (out []byte, whole bool, err error) {
+	if d.inTxn {
+		return nil, false, ErrInTxn
+	}
+	defer d.shrink()
+	changes := d.changes
+	switch err := d.takeIn(update, false); {
+	case err != nil:
+		return nil, false, err
+	case d.changes == changes:
+		return nil, false, nil
+	case d.asGiven:
+		return update, true, nil
+	case len(d.tx.touched) == 0 && len(d.tx.deleted) == 0 && len(d.tx.torn) == 0:
+		return nil, false, nil
+	}
+	return d.encodeChanges(), false, nil
+}
+
 func (d *Doc) apply(update []byte, v2 bool) error {
 	if d.inTxn {
 		return ErrInTxn
 	}
 	defer d.shrink()
+	return d.takeIn(update, v2)
+}
+
+func (d *Doc) takeIn(update []byte, v2 bool) error {
 	if err := d.decode(update, v2); err != nil {
 		return err
 	}
@@ -159,6 +188,8 @@ func (d *Doc) apply(update []byte, v2 bool) error {
 	pendingBytes, arrivals, pendingDeletes := d.pendingBytes, d.arrivals, len(d.pendingDeletes)
 	before := saved{len(d.names), d.pendingDeletes}
 	d.integrateAll()
+	// An empty deletion of what is not there yet is nothing, but yjs fails at it.
+	d.asGiven = len(d.later) == 0 && !d.someWaits() && !d.dec.emptyDeletes
 	d.mergeWaiting()
 	d.applyDeletes()
 	d.retry()
@@ -270,7 +301,8 @@ func (d *Doc) sortClients(clients []uint32) {
 }
 
 // EncodeStateAsUpdate gives what a peer with that state vector lacks, as an
-// update; a nil state vector asks for everything. What is pending is in it.
+// update; a nil state vector asks for everything. What is pending is in it, without which
+// EncodeIntegrated gives it.
 func (d *Doc) EncodeStateAsUpdate(stateVector []byte) ([]byte, error) {
 	return d.encodeState(stateVector, false)
 }
@@ -280,19 +312,37 @@ func (d *Doc) EncodeStateAsUpdateV2(stateVector []byte) ([]byte, error) {
 	return d.encodeState(stateVector, true)
 }
 
-func (d *Doc) encodeState(stateVector []byte, v2 bool) ([]byte, error) {
-	var have map[uint64]uint64
-	if stateVector != nil {
-		var err error
-		if have, err = DecodeStateVector(stateVector); err != nil {
-			return nil, fmt.Errorf("state vector: %w", err)
-		}
+// EncodeIntegrated is EncodeStateAsUpdate without what waits.
+func (d *Doc) EncodeIntegrated(stateVector []byte) ([]byte, error) {
+	have, err := known(stateVector)
+	if err != nil {
+		return nil, err
 	}
-	state := d.encodeFrom(func(c uint32) uint64 { return have[d.clients[c-1].id] }, nil, v2)
+	return d.encodeMissing(have, false), nil
+}
+
+func (d *Doc) encodeState(stateVector []byte, v2 bool) ([]byte, error) {
+	have, err := known(stateVector)
+	if err != nil {
+		return nil, err
+	}
+	state := d.encodeMissing(have, v2)
 	if len(d.waiting) == 0 && len(d.pendingDeletes) == 0 {
 		return state, nil
 	}
 	return d.withPending(state, have, v2)
+}
+
+// known reads the state vector of a peer; nil is that of one who has nothing.
+func known(stateVector []byte) (map[uint64]uint64, error) {
+	if stateVector == nil {
+		return nil, nil
+	}
+	have, err := DecodeStateVector(stateVector)
+	if err != nil {
+		return nil, fmt.Errorf("state vector: %w", err)
+	}
+	return have, nil
 }
 
 // EncodedSize is the size of the whole document, encoded, in bytes.

@@ -1,5 +1,10 @@
 package ycrdt
 
+import (
+	"cmp"
+	"slices"
+)
+
 // encoder writes an update, version 1 or 2. How many structs a client has stands
 // before them: either begin is told, or add and endStructs find out.
 type encoder struct {
@@ -53,6 +58,14 @@ func (e *encoder) add(client, clock uint64, v *view) {
 	e.structs++
 	e.clock = clock + v.length
 	e.write(v)
+}
+
+// skipTo leaves out what there is between the last struct, if it is of that client, and a
+// clock.
+func (e *encoder) skipTo(client, clock uint64) {
+	if e.structs > 0 && e.client == client && e.clock < clock {
+		e.add(client, e.clock, &view{info: kindSkip, length: clock - e.clock})
+	}
 }
 
 func (e *encoder) endClient() {
@@ -259,14 +272,69 @@ func (e *encoder) finish() []byte {
 	return append(b, e.rest...)
 }
 
-// encodeFrom writes the structs that a peer with the given states lacks, and a
-// delete set: the given one or, if it is nil, all that is deleted.
-func (d *Doc) encodeFrom(from func(c uint32) uint64, deletes []deletion, v2 bool) []byte {
+// encodeChanges writes what the last transaction brought, version 1. It takes no longer than
+// that is, however large the document.
+func (d *Doc) encodeChanges() []byte {
+	deletes := make([]deletion, len(d.tx.deleted))
+	for i, del := range d.tx.deleted {
+		deletes[i] = deletion{d.clients[del.client-1].id, del.delRange}
+	}
+	clients, torn := slices.Clone(d.tx.touched), d.tornBefore()
+	for _, second := range torn {
+		clients = append(clients, second.client)
+	}
+	d.sortClients(clients)
+	e := new(encoder)
+	var v view
+	for _, index := range slices.Compact(clients) {
+		c, before := &d.clients[index-1], d.before(index)
+		for ; len(torn) > 0 && torn[0].client == index; torn = torn[1:] {
+			var half view
+			it, clock := d.at(d.findRef(torn[0])), torn[0].clock
+			d.view(&half, it, clock-it.clock)
+			half.keep(1)
+			e.skipTo(c.id, clock)
+			e.add(c.id, clock, &half)
+		}
+		if c.state == before {
+			continue
+		}
+		e.skipTo(c.id, before)
+		for _, r := range c.refs[c.find(before):] {
+			it := d.at(r)
+			clock := max(before, it.clock)
+			d.view(&v, it, clock-it.clock)
+			e.add(c.id, clock, &v)
+		}
+	}
+	e.endStructs()
+	e.deleteSet(joinDeletions(deletes))
+	return e.finish()
+}
+
+// tornBefore gives the second halves of characters that the last transaction has torn and
+// that were there before it, in the order of an update. A peer that takes in such a half,
+// which begins within a character that it has, tears that too.
+func (d *Doc) tornBefore() []id {
+	var seconds []id
+	for _, t := range d.tx.torn {
+		if t.second.clock < d.before(t.second.client) {
+			seconds = append(seconds, t.second)
+		}
+	}
+	slices.SortFunc(seconds, func(a, b id) int {
+		return cmp.Or(cmp.Compare(d.clients[b.client-1].id, d.clients[a.client-1].id), cmp.Compare(a.clock, b.clock))
+	})
+	return slices.Compact(seconds)
+}
+
+// encodeMissing writes what a peer with the given states lacks, without what waits.
+func (d *Doc) encodeMissing(have map[uint64]uint64, v2 bool) []byte {
 	clients := make([]uint32, len(d.clients))
 	lacking, structs := 0, 0
 	for i := range d.clients {
 		clients[i] = uint32(i + 1)
-		if d.clients[i].state > from(clients[i]) {
+		if d.clients[i].state > have[d.clients[i].id] {
 			lacking++
 			structs += len(d.clients[i].refs)
 		}
@@ -279,28 +347,21 @@ func (d *Doc) encodeFrom(from func(c uint32) uint64, deletes []deletion, v2 bool
 		e.rest = make([]byte, 0, 64+12*structs+d.live)
 	}
 	e.rest = appendUint(e.rest, uint64(lacking))
-	all := deletes == nil
-	if all {
-		deletes = make([]deletion, 0, d.ranges)
-	}
+	deletes := make([]deletion, 0, d.ranges)
 	var v view
 	for _, index := range clients {
 		c := &d.clients[index-1]
-		clock, at := from(index), len(c.refs)
+		clock, at := have[c.id], len(c.refs)
 		if c.state > clock {
 			at = c.find(clock)
 			e.rest = appendUint(e.rest, uint64(len(c.refs)-at))
 			e.begin(c.id, clock)
 		}
-		begin := 0
-		if !all {
-			begin = at
-		}
 		first := len(deletes)
 		// One pass for both: looking at every item twice is a third of the time.
-		for i := begin; i < len(c.refs); i++ {
+		for i := range c.refs {
 			it := d.at(c.refs[i])
-			if all && it.deleted {
+			if it.deleted {
 				deletes = appendDeletion(deletes, first, c.id, it)
 			}
 			switch {
@@ -313,9 +374,7 @@ func (d *Doc) encodeFrom(from func(c uint32) uint64, deletes []deletion, v2 bool
 			}
 		}
 	}
-	if all {
-		d.ranges = len(deletes)
-	}
+	d.ranges = len(deletes)
 	e.deleteSet(deletes)
 	return e.finish()
 }

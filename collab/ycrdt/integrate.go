@@ -536,6 +536,7 @@ func (d *Doc) applyPendingDeletes() {
 	if len(d.deletes) == 0 && !slices.ContainsFunc(d.tx.touched, d.deletesCome) {
 		return // most updates are of no use to those that wait, and they may be many
 	}
+	d.asGiven = false // some of it waits, or what has waited may come in
 	// What there was stays as it is, for restore.
 	set := make([]deletion, len(d.pendingDeletes), len(d.pendingDeletes)+len(d.deletes))
 	kept := 0

@@ -30,6 +30,16 @@ type parking struct {
 // isWaiting tells whether a group waits now.
 func (g *group) isWaiting() bool { return g.parking != nil && g.waits }
 
+// someWaits tells whether something of the update at hand waits.
+func (d *Doc) someWaits() bool {
+	for i := range d.groups {
+		if d.groups[i].isWaiting() {
+			return true
+		}
+	}
+	return false
+}
+
 // waiter is a group that cannot go on before its dependency's clock is there.
 type waiter struct {
 	clock uint64

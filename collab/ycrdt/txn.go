@@ -60,11 +60,8 @@ func (d *Doc) Transact(edit func(*Txn) error) (update []byte, err error) {
 		return nil, nil
 	}
 	d.changes++
-	deletes := make([]deletion, len(d.tx.deleted))
-	for i, del := range d.tx.deleted {
-		deletes[i] = deletion{d.clients[del.client-1].id, del.delRange}
-	}
-	return d.encodeFrom(d.before, joinDeletions(deletes), false), nil
+	d.tx.torn = d.tx.torn[:0] // what is torn still is so by what stands or is deleted there
+	return d.encodeChanges(), nil
 }
 
 // rollBack undoes a transaction of the document's own: only it has structs of it,

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import WebSocket from 'ws'
+import * as Y from 'yjs'
 import { docUntil, sameState, syncClient, within } from './clients.mjs'
 import { makeRoom, startServer } from './server.mjs'
 
@@ -99,6 +100,102 @@ test('awareness of a closed connection goes away for the others', async () => {
     await changed(() => !states.getStates().has(id))
   } finally {
     stays.close(); leaves.close()
+  }
+})
+
+/** A socket that sends updates and reads nothing. */
+async function sender(room, token) {
+  const ws = new WebSocket(`${server.ws}/sync/${room.id}?token=${token}`)
+  await within(new Promise((resolve, reject) => { ws.on('open', resolve); ws.on('error', reject) }), 'a socket')
+  return {
+    send: (update) => ws.send(Buffer.concat([Buffer.from([0, 2]), varuint(update.length), update])),
+    close: () => ws.close(),
+  }
+}
+
+function varuint(n) {
+  const bytes = []
+  for (; n > 127; n = Math.floor(n / 128)) bytes.push((n % 128) | 128)
+  return Buffer.from([...bytes, n])
+}
+
+/** Tells with wrong what waits at a stock client that is in step. */
+function watched(client, wrong) {
+  client.doc.on('afterTransaction', () => {
+    const { pendingStructs, pendingDs } = client.doc.store
+    if (client.provider.synced && (pendingStructs || pendingDs)) wrong.push({ pendingStructs, pendingDs })
+  })
+  return client
+}
+
+/** What several people typed, of whom none was connected, as updates in the order of a shuffle. */
+function outOfOrder(rnd, { pieces }) {
+  const writers = [1, 2, 3].map((n) => Object.assign(new Y.Doc(), { clientID: 1000 + n }))
+  const updates = []
+  for (const doc of writers) doc.on('update', (update, origin) => { if (origin !== 'other') updates.push(update) })
+  for (let i = 0; i < 120; i++) {
+    const doc = writers[rnd(3)]
+    randomEdit(doc.getText('file/main'), rnd)
+    if (rnd(4) === 0) Y.applyUpdate(writers[rnd(3)], Y.encodeStateAsUpdate(doc), 'other')
+  }
+  const all = Y.mergeUpdates(updates)
+  // Some come with one that may be far from them, so that a part of both waits.
+  for (let i = 0; i < 30; i++) updates.push(Y.mergeUpdates([updates[rnd(updates.length)], updates[rnd(updates.length)]]))
+  if (pieces) {
+    const { to } = Y.parseUpdateMeta(all)
+    for (let i = 0; i < 60; i++) {
+      const known = new Map([...to].map(([client, clock]) => [client, rnd(clock + 1)]))
+      updates.push(Y.diffUpdate(updates[rnd(updates.length)], Y.encodeStateVector(known)))
+    }
+  }
+  for (let i = updates.length - 1; i > 0; i--) {
+    const j = rnd(i + 1);
+    [updates[i], updates[j]] = [updates[j], updates[i]]
+  }
+  writers.forEach((doc) => doc.destroy())
+  return { updates, all }
+}
+
+// Nothing that waits leaves the server: see ARCHITECTURE.md. Pieces are cut anywhere, also
+// within characters, which all replicas then tear.
+for (const pieces of [false, true]) test(`${pieces ? 'pieces of updates' : 'updates'} that reach the server out of order wait nowhere else`, async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1e9)
+  const rnd = random(seed)
+  const clients = []
+  for (let round = 0; round < 8; round++) {
+    const room = await makeRoom(server)
+    const wrong = []
+    const join = async (version) => {
+      const c = watched(syncClient(server, room.id, room.tokens.guest, { version }), wrong)
+      clients.push(c)
+      await c.synced()
+      return c
+    }
+    try {
+      const { updates, all } = outOfOrder(rnd, { pieces })
+      const senders = [await sender(room, room.tokens.guest), await sender(room, room.tokens.guest)]
+      await Promise.all(['1', '2', '3'].map(join))
+      for (const [i, update] of updates.entries()) {
+        senders[rnd(2)].send(update)
+        if (i === updates.length >> 1) await join('3')
+        if (rnd(10) === 0) randomEdit(clients[rnd(clients.length)].text, rnd)
+        if (rnd(5) === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+      senders[0].send(all)
+      const want = new Y.Doc()
+      Y.applyUpdate(want, all)
+      const has = (doc) => [...Y.decodeStateVector(Y.encodeStateVector(want))].every(([client, clock]) => Y.getState(doc.store, client) >= clock)
+      await docUntil(clients.map((c) => c.doc), () => clients.every((c) => has(c.doc)), `all to be seen (seed ${seed})`)
+      const late = await join('3')
+      await docUntil(clients.map((c) => c.doc), () => clients.every((c) => sameState(late.doc, c.doc)), `all to agree (seed ${seed})`)
+      for (const c of clients) assert.equal(c.text.toString(), late.text.toString(), `seed ${seed}`)
+      assert.deepEqual(wrong, [], `something waited at a client (seed ${seed})`)
+      assert.deepEqual(clients.flatMap((c) => c.closes), [], `seed ${seed}`)
+      senders.forEach((s) => s.close())
+    } finally {
+      clients.forEach((c) => c.close())
+      clients.length = 0
+    }
   }
 })
 
