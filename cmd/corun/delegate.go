@@ -199,8 +199,17 @@ func (a account) show(in *inherited, result *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", result.Fd()), in.Result, "", unix.MS_BIND, ""); err != nil {
+	// By its path, as the descriptor is of another mount namespace; it may lead elsewhere.
+	if err := unix.Mount(result.Name(), in.Result, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount the backup: %w", err)
+	}
+	meant, err1 := result.Stat()
+	is, err2 := os.Stat(in.Result)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if !os.SameFile(meant, is) {
+		return fmt.Errorf("%s has just become another file", result.Name())
 	}
 	return nil
 }
