@@ -17,8 +17,8 @@ import (
 // ErrInUse says that a server or a tool has the database open.
 var ErrInUse = errors.New("the database is in use")
 
-// pathOf is the file of a database, sqlite:PATH.
-func pathOf(rawURL string) (string, error) {
+// Path is the file of a database, sqlite:PATH.
+func Path(rawURL string) (string, error) {
 	path, ok := strings.CutPrefix(rawURL, "sqlite:")
 	path = strings.TrimPrefix(path, "//")
 	if !ok || path == "" {
@@ -55,38 +55,22 @@ func lock(path string, alone bool) (*os.File, error) {
 // not overwrite. Others may use and write the database meanwhile. The file is whole and on the
 // disk when it has its name. It is a database, with all in it that the other has: only its
 // owner can read it.
-func Backup(ctx context.Context, rawURL, file string) (err error) {
-	path, err := pathOf(rawURL)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("find the database: %w", err)
-	}
+func Backup(ctx context.Context, rawURL, file string) error {
+	return WriteBackup(file, func(empty *os.File) error { return CopyTo(ctx, rawURL, empty.Name()) })
+}
+
+// WriteBackup is Backup where who fills the file may be another than who names it.
+func WriteBackup(file string, fill func(empty *os.File) error) error {
 	if _, err := os.Lstat(file); err == nil {
 		return fmt.Errorf("write backup %s: %w", file, ErrExists)
 	}
-	held, err := lock(path, false)
-	if err != nil {
-		return err
-	}
-	defer held.Close()
 	temp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".partial-*") // for its owner alone
 	if err != nil {
 		return fmt.Errorf("write backup: %w", err)
 	}
 	defer func() { _ = os.Remove(temp.Name()) }() // it has its name by then, or is of no use
 	defer temp.Close()
-	db, err := connect(ctx, path, "FULL", "rw")
-	if err != nil {
-		return err
-	}
-	// Into an empty file, which it may be.
-	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, temp.Name())
-	if err = errors.Join(err, db.Close()); err != nil {
-		return fmt.Errorf("copy database: %w", err)
-	}
-	if err := checkCopy(ctx, temp.Name()); err != nil {
+	if err := fill(temp); err != nil {
 		return err
 	}
 	if err := temp.Sync(); err != nil {
@@ -96,6 +80,32 @@ func Backup(ctx context.Context, rawURL, file string) (err error) {
 		return fmt.Errorf("name backup %s: %w", file, err)
 	}
 	return nil
+}
+
+// CopyTo writes the database at rawURL, as it is at one moment, to an empty file, and checks
+// the copy.
+func CopyTo(ctx context.Context, rawURL, file string) error {
+	path, err := Path(rawURL)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("find the database: %w", err)
+	}
+	held, err := lock(path, false)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	db, err := connect(ctx, path, "FULL", "rw")
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, file)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("copy database: %w", err)
+	}
+	return checkCopy(ctx, file)
 }
 
 // publish gives a file its name, unless there is a file of that name, for good.
@@ -188,18 +198,27 @@ func checkSchema(ctx context.Context, db *sqlx.DB, file string) error {
 	return nil
 }
 
+// OpenBackup opens a backup for Restore.
+func OpenBackup(file string) (*os.File, error) {
+	// Such a log has what is not in the file yet.
+	if info, err := os.Stat(file + "-wal"); err == nil && info.Size() > 0 {
+		return nil, fmt.Errorf("%s is a database in use, and no backup: make one of it with corun backup", file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("open backup: %w", err)
+	}
+	return f, nil
+}
+
 // Restore makes the database at rawURL from a backup, which is checked first and stays as it
 // is. An older schema is brought up to date. Where there is a database already the error is
 // ErrExists, unless force: then that one is kept beside it, under the name that is given. A
 // database that somebody has open is ErrInUse. Either all is done or nothing.
-func Restore(ctx context.Context, rawURL, file string, force bool) (aside string, err error) {
-	path, err := pathOf(rawURL)
+func Restore(ctx context.Context, rawURL string, backup *os.File, force bool) (aside string, err error) {
+	path, err := Path(rawURL)
 	if err != nil {
 		return "", err
-	}
-	// Such a log has what is not in the file yet.
-	if info, err := os.Stat(file + "-wal"); err == nil && info.Size() > 0 {
-		return "", fmt.Errorf("%s is a database in use, and no backup: make one of it with corun backup", file)
 	}
 	held, err := lock(path, true)
 	if err != nil {
@@ -215,7 +234,7 @@ func Restore(ctx context.Context, rawURL, file string, force bool) (aside string
 	if exists && !force {
 		return "", fmt.Errorf("restore to %s: %w", path, ErrExists)
 	}
-	temp, err := copyBeside(path, file)
+	temp, err := copyBeside(path, backup)
 	if err != nil {
 		return "", err
 	}
@@ -225,7 +244,7 @@ func Restore(ctx context.Context, rawURL, file string, force bool) (aside string
 		}
 	}()
 	if err := checkCopy(ctx, temp); err != nil {
-		return "", fmt.Errorf("check backup %s: %w", file, err)
+		return "", fmt.Errorf("check backup %s: %w", backup.Name(), err)
 	}
 	if err := bringUpToDate(ctx, temp); err != nil {
 		return "", err
@@ -251,12 +270,7 @@ func Restore(ctx context.Context, rawURL, file string, force bool) (aside string
 
 // copyBeside copies a file into the folder of path, where a rename makes it that, and flushes
 // it.
-func copyBeside(path, file string) (name string, err error) {
-	from, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("open backup: %w", err)
-	}
-	defer from.Close()
+func copyBeside(path string, from *os.File) (name string, err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".restore-*")
 	if err != nil {
 		return "", fmt.Errorf("copy backup: %w", err)

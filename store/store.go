@@ -71,7 +71,7 @@ const maxSnapshotBytes = 256 << 20
 // Open opens the database at rawURL, sqlite:PATH, makes it if it is missing and
 // brings its schema up to date.
 func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error) {
-	path, err := pathOf(rawURL)
+	path, err := Path(rawURL)
 	if err != nil {
 		return nil, err
 	}

@@ -24,12 +24,28 @@ not in it; they can be built again.`
 
 // Run writes the backup.
 func (c *backupCmd) Run(ctx context.Context, out io.Writer, common *common) error {
-	err := store.Backup(ctx, common.databaseURL(), c.File)
+	copyTo := func(file string) error {
+		err := store.CopyTo(ctx, common.databaseURL(), file)
+		if errors.Is(err, store.ErrInUse) {
+			return errors.New("the database is being restored: try again when that is done")
+		}
+		return err
+	}
+	if common.in != nil {
+		return copyTo(common.in.Result) // root gives it its name
+	}
+	return c.write(out, func(f *os.File) error { return copyTo(f.Name()) })
+}
+
+// write makes the file, whole or not at all.
+func (c *backupCmd) write(out io.Writer, fill func(empty *os.File) error) error {
+	err := store.WriteBackup(c.File, fill)
+	var said exitStatus
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return fmt.Errorf("%s is there already and is not overwritten: name another file", c.File)
-	case errors.Is(err, store.ErrInUse):
-		return errors.New("the database is being restored: try again when that is done")
+	case errors.As(err, &said):
+		return said
 	case err != nil:
 		return fmt.Errorf("back up: %w", err)
 	}
@@ -42,7 +58,7 @@ func (c *backupCmd) Run(ctx context.Context, out io.Writer, common *common) erro
 }
 
 type restoreCmd struct {
-	File  string `arg:"" help:"Backup to restore, which corun backup has written." type:"existingfile"`
+	File  string `arg:"" help:"Backup to restore, which corun backup has written." type:"path"`
 	Force bool   `help:"Replace the database that is there; it is kept beside the new one."`
 }
 
@@ -53,12 +69,19 @@ this version of Corun or an older one. The server must be stopped. A database th
 already is replaced only with --force, and then kept under another name.`
 }
 
+func (c *restoreCmd) operand() (*os.File, error) { return store.OpenBackup(c.File) }
+
 // Run restores the backup.
 func (c *restoreCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	backup, err := common.open(c, c.File)
+	if err != nil {
+		return err
+	}
+	defer backup.Close()
 	if err := common.makeDataDir(); err != nil {
 		return err
 	}
-	aside, err := store.Restore(ctx, common.databaseURL(), c.File, c.Force)
+	aside, err := store.Restore(ctx, common.databaseURL(), backup, c.Force)
 	if aside != "" {
 		fmt.Fprintf(out, "the former database is %s\n", aside)
 	}

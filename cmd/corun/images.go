@@ -30,7 +30,11 @@ func (c imageBuildCmd) Run(ctx context.Context, out io.Writer, common *common) e
 	if err != nil {
 		return err
 	}
-	img, err := image.Build(ctx, recipe, common.imageDir(), os.Stderr)
+	dir, err := common.imageFolder(true)
+	if err != nil {
+		return err
+	}
+	img, err := image.Build(ctx, recipe, dir, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -50,7 +54,11 @@ func (c imageImportCmd) Run(ctx context.Context, out io.Writer, common *common) 
 	if c.MaxSize < 1 || c.MaxSize > 1<<20 {
 		return fmt.Errorf("--max-size is %d: use 1 to %d (MiB)", c.MaxSize, 1<<20)
 	}
-	info, err := image.Import(ctx, common.imageDir(), image.ImportOptions{
+	dir, err := common.imageFolder(true)
+	if err != nil {
+		return err
+	}
+	info, err := image.Import(ctx, dir, image.ImportOptions{
 		From: c.From, Ref: c.Ref, Name: c.Name, Replace: c.Replace, Limits: image.LimitsFor(c.MaxSize << 20),
 	}, os.Stderr)
 	if errors.Is(err, image.ErrTaken) {
@@ -66,7 +74,11 @@ func (c imageImportCmd) Run(ctx context.Context, out io.Writer, common *common) 
 type imageListCmd struct{}
 
 func (imageListCmd) Run(out io.Writer, common *common) error {
-	images, err := image.List(common.imageDir())
+	dir, err := common.imageFolder(false)
+	if err != nil {
+		return err
+	}
+	images, err := image.List(dir)
 	if err != nil {
 		return err
 	}
@@ -93,9 +105,13 @@ type imageVerifyCmd struct {
 }
 
 func (c imageVerifyCmd) Run(ctx context.Context, out io.Writer, common *common) error {
+	dir, err := common.imageFolder(false)
+	if err != nil {
+		return err
+	}
 	names := c.Names
 	if len(names) == 0 {
-		all, err := image.List(common.imageDir())
+		all, err := image.List(dir)
 		if err != nil {
 			return err
 		}
@@ -109,7 +125,7 @@ func (c imageVerifyCmd) Run(ctx context.Context, out io.Writer, common *common) 
 	}
 	var failed error
 	for _, name := range names {
-		info, differences, err := image.Verify(ctx, common.imageDir(), name)
+		info, differences, err := image.Verify(ctx, dir, name)
 		switch {
 		case err != nil:
 			fmt.Fprintln(os.Stderr, err)
@@ -131,5 +147,9 @@ type imageRemoveCmd struct {
 }
 
 func (c imageRemoveCmd) Run(ctx context.Context, common *common) error {
-	return image.Remove(ctx, common.imageDir(), c.Name, os.Stderr)
+	dir, err := common.imageFolder(true)
+	if err != nil {
+		return err
+	}
+	return image.Remove(ctx, dir, c.Name, os.Stderr)
 }

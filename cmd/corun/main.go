@@ -19,6 +19,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"corun/store"
 )
 
 // version is set by the linker (make build).
@@ -45,8 +47,11 @@ type common struct {
 	DataDir     string `help:"Where the database and images are kept." default:"${data_dir}" type:"path" placeholder:"DIR"`
 	DatabaseURL string `name:"database-url" help:"Database, sqlite:FILE. Default: corun.db in the data directory." placeholder:"URL"`
 	ImageDir    string `help:"Where images are kept. Default: images in the data directory." type:"path" placeholder:"DIR"`
+	User        string `help:"Whom a server becomes that is started as root, and by whose hand root's other commands use its database." default:"corun" placeholder:"NAME"`
 	LogFormat   string `help:"Format of the log: text or json." enum:"text,json" default:"text"`
 	LogLevel    string `help:"Least level that is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
+
+	in *inherited // of who has executed this; or nil
 }
 
 func main() {
@@ -99,6 +104,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c.Exec.Args = append(c.Exec.Args, rest...)
 	log := newLogger(stderr, c.common)
 	slog.SetDefault(log)
+	if c.in, err = takeInherited(); err != nil {
+		return err
+	}
+	if c.in != nil {
+		c.DataDir = c.in.DataDir
+	}
+	if isDatabaseCommand(parsed.Command()) {
+		who, err := c.databaseUser()
+		if err != nil {
+			return err
+		}
+		if who != nil {
+			return who.delegate(ctx, &c.common, parsed.Selected().Target.Addr().Interface(), delegated{args: args, out: stdout, errs: stderr})
+		}
+	}
 	return parsed.Run(&c.common, log)
 }
 
@@ -137,7 +157,7 @@ func (c common) imageDir() string {
 	if c.ImageDir != "" {
 		return c.ImageDir
 	}
-	return filepath.Join(c.DataDir, "images")
+	return filepath.Join(c.DataDir, imagesFolder)
 }
 
 func (c common) databaseURL() string {
@@ -147,8 +167,36 @@ func (c common) databaseURL() string {
 	return "sqlite:" + filepath.Join(c.DataDir, "corun.db")
 }
 
+// databaseHere is the name of a database that lies in the data directory, or "".
+func (c common) databaseHere() (string, error) {
+	path, err := store.Path(c.databaseURL())
+	if err != nil {
+		return "", err
+	}
+	folder, err1 := filepath.Abs(filepath.Dir(path))
+	dataDir, err2 := filepath.Abs(c.DataDir)
+	if err := errors.Join(err1, err2); err != nil || folder != dataDir {
+		return "", err
+	}
+	return filepath.Base(path), nil
+}
+
+// imagesFolder is in the data directory.
+const imagesFolder = "images"
+
 // makeDataDir creates the data directory, readable by its owner alone.
 func (c common) makeDataDir() error {
+	if os.Geteuid() == 0 {
+		who, err := lookUp(c.User, nil)
+		if err != nil {
+			return err
+		}
+		dir, err := who.open(c.DataDir, true)
+		if err != nil {
+			return fmt.Errorf("create data directory: %w", err)
+		}
+		return dir.Close()
+	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("create data directory: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -42,12 +41,15 @@ const (
 	spareID = 64_077
 )
 
-// inherited is what the first stage leaves to the second. Numbers are of
-// descriptors.
+// inherited is what the first stage leaves to the second, or a command of root's to the
+// process of the account's that it is done in. Numbers are of descriptors.
 type inherited struct {
 	Public, Admin, Launcher int
 	DataDir                 string // as the second stage sees it
 	Image                   image.Image
+
+	Operand int    // the file that a command reads, or 0
+	Result  string // the empty file that a backup is written to
 }
 
 // takeInherited gives what a first stage has left, or nil.
@@ -80,10 +82,14 @@ func inheritListener(fd int, what string) (net.Listener, error) {
 // account is whom a server becomes.
 type account struct{ uid, gid int }
 
+// lookUp finds an account. log, which may be nil, is told if there is none.
 func lookUp(name string, log *slog.Logger) (account, error) {
 	u, err := user.Lookup(name)
 	var unknown user.UnknownUserError
 	if errors.As(err, &unknown) {
+		if log == nil {
+			return account{spareID, spareID}, nil
+		}
 		log.Warn("there is no such user; the server gets an id that nobody has", "user", name, "uid", spareID,
 			"mend", "useradd --system --no-create-home --shell /usr/sbin/nologin "+name)
 		return account{spareID, spareID}, nil
@@ -111,21 +117,18 @@ func (c *serveCmd) giveUpPrivileges(ctx context.Context, common *common, log *sl
 	isRoot, who := os.Geteuid() == 0, account{}
 	if isRoot {
 		var err error
-		if who, err = lookUp(c.User, log); err != nil {
+		if who, err = lookUp(common.User, log); err != nil {
 			return err
 		}
-	}
-	if err := common.makeDataDir(); err != nil {
+		if err := who.take(common); err != nil {
+			return err
+		}
+	} else if err := common.makeDataDir(); err != nil {
 		return err
 	}
 	img, err := c.boxFlags.image(ctx, common, os.Stderr)
 	if err != nil {
 		return err
-	}
-	if isRoot {
-		if err := who.own(common.DataDir, common.imageDir()); err != nil {
-			return err
-		}
 	}
 	socket, err := c.startLauncher(common, log, "corun-"+portOf(public.Addr()), img)
 	if err != nil {
@@ -162,21 +165,18 @@ func keepOnExec(f *os.File) (int, error) {
 	return fd, nil
 }
 
-// own gives the account what is in the data directory, but for images, which stay
-// root's.
-func (a account) own(dataDir, imageDir string) error {
-	return filepath.WalkDir(dataDir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("hand over the data directory: %w", err)
-		}
-		if path == imageDir {
-			return fs.SkipDir
-		}
-		if err := os.Lchown(path, a.uid, a.gid); err != nil {
-			return fmt.Errorf("hand over the data directory: %w", err)
-		}
-		return nil
-	})
+// take makes the data directory one that the account can work in, and the database there
+// the account's.
+func (a account) take(common *common) error {
+	dir, was, err := a.settle(common.DataDir)
+	if err != nil {
+		return err
+	}
+	database, err := common.databaseHere()
+	if err == nil && database != "" {
+		err = a.handOver(dir, was, database)
+	}
+	return errors.Join(err, dir.Close())
 }
 
 // place is where the data directory is mounted where its own path leads through
@@ -189,11 +189,8 @@ const place = "/mnt"
 // moment when some threads have privileges and others do not.
 func (a account) execute(dataDir string, in inherited) error {
 	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("enter a mount namespace: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	if err := privateMounts(); err != nil {
+		return err
 	}
 	var err error
 	if in.DataDir, err = filepath.Abs(dataDir); err != nil {
@@ -206,6 +203,17 @@ func (a account) execute(dataDir string, in inherited) error {
 		in.DataDir = place
 	}
 	return in.execute(a.become)
+}
+
+// privateMounts gives this thread a mount namespace of its own.
+func privateMounts() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("enter a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	return nil
 }
 
 // executeWithout executes this program again as a process that gains nothing by whatever

@@ -43,7 +43,6 @@ type serveCmd struct {
 	Create               string   `help:"Who may make rooms: anyone, or holders of an API token. Default: anyone on loopback, token elsewhere." enum:"anyone,token," default:""`
 	OpenRooms            bool     `help:"Let anybody make and enter a room of any name without a token, as a y-websocket server does. Loopback only."`
 	OpenRoomsAnywhere    bool     `help:"Allow --open-rooms on any address."`
-	User                 string   `help:"Whom the server becomes when it is started as root." default:"corun" placeholder:"NAME"`
 	AllowOrigin          []string `help:"Origins whose pages may open web sockets besides the server's own." placeholder:"SCHEME://HOST"`
 	TrustProxy           bool     `help:"Take a caller's address from X-Forwarded-For, as the proxy in front writes it."`
 	RunsAtOnce           int      `help:"Runs that a participant may have queued or running." default:"2" placeholder:"N"`
@@ -66,10 +65,7 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *slog.Logger) (err error) {
-	in, err := takeInherited()
-	if err != nil {
-		return err
-	}
+	in := common.in
 	listener, err := c.listen(in)
 	if err != nil {
 		return err
@@ -87,8 +83,6 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	if in == nil {
 		return c.giveUpPrivileges(ctx, common, log, listener, admin) // the next stage goes on below
 	}
-	common.DataDir = in.DataDir
-
 	// Open in order; close in the opposite one.
 	var closers []func(context.Context) error
 	defer func() {

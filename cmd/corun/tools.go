@@ -27,9 +27,13 @@ import (
 // image opens the chosen image, and builds the default one first if it is not there.
 // It cannot be removed until this process has ended.
 func (b boxFlags) image(ctx context.Context, common *common, progress io.Writer) (img image.Image, err error) {
+	dir, err := common.imageFolder(true)
+	if err != nil {
+		return img, err
+	}
 	switch b.Image {
 	case "host":
-		if img, err = image.Host(common.imageDir()); err != nil {
+		if img, err = image.Host(dir); err != nil {
 			err = fmt.Errorf("use the host as image: %w", err)
 		}
 		return img, err
@@ -38,11 +42,11 @@ func (b boxFlags) image(ctx context.Context, common *common, progress io.Writer)
 		if err != nil {
 			return img, fmt.Errorf("read image recipe: %w", err)
 		}
-		if img, err = image.Build(ctx, recipe, common.imageDir(), progress); err != nil {
+		if img, err = image.Build(ctx, recipe, dir, progress); err != nil {
 			return img, fmt.Errorf("build image (or use --image host, which is weaker): %w", err)
 		}
 	default:
-		if img, err = image.Open(common.imageDir(), b.Image); err != nil {
+		if img, err = image.Open(dir, b.Image); err != nil {
 			return img, fmt.Errorf("%w; corun image list shows what there is", err)
 		}
 	}
@@ -127,7 +131,12 @@ func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
 		}
 		name = recipe.Name()
 	}
-	img, err := image.Open(common.imageDir(), name)
+	dir, err := common.imageFolder(false)
+	if err != nil {
+		f.OK, f.Fatal, f.Detail = false, true, err.Error()
+		return f
+	}
+	img, err := image.Open(dir, name)
 	if err != nil && c.Image != "default" {
 		f.OK, f.Fatal, f.Detail, f.Mend = false, true, err.Error(), "corun image list shows what there is"
 		return f
@@ -136,7 +145,7 @@ func (c *doctorCmd) checkImage(common *common) sandbox.Finding {
 		f.OK, f.Detail, f.Mend = false, notBuilt, "corun image build (serve does it too; it needs mmdebstrap and takes some minutes, once)"
 		return f
 	}
-	f.Detail = img.Name + " in " + common.imageDir()
+	f.Detail = img.Name + " in " + dir
 	return f
 }
 
@@ -186,14 +195,32 @@ func (c *doctorCmd) checkLanguages(ctx context.Context, common *common, before [
 
 func checkStore(ctx context.Context, common *common) sandbox.Finding {
 	f := sandbox.Finding{Name: "store", OK: true, Detail: common.databaseURL()}
-	st, err := openStore(ctx, common)
-	if err == nil {
-		err = errors.Join(st.Ping(ctx), st.Close())
-	}
+	err := tryStore(ctx, common)
 	if err != nil {
 		f.OK, f.Fatal, f.Detail, f.Mend = false, true, err.Error(), "see that the data directory can be written and has room"
 	}
 	return f
+}
+
+// tryStore opens the database. By the account's hand, a command that does that is tried.
+func tryStore(ctx context.Context, common *common) error {
+	who, err := common.databaseUser()
+	if err != nil {
+		return err
+	}
+	if who != nil {
+		var said strings.Builder
+		err := who.do(ctx, common, delegated{args: append([]string{"token", "list"}, common.flags()...), out: io.Discard, errs: &said})
+		if said.Len() > 0 {
+			return errors.New(strings.TrimPrefix(strings.TrimSpace(said.String()), "corun: "))
+		}
+		return err
+	}
+	st, err := openStore(ctx, common)
+	if err != nil {
+		return err
+	}
+	return errors.Join(st.Ping(ctx), st.Close())
 }
 
 func openStore(ctx context.Context, common *common) (*store.Store, error) {
@@ -273,7 +300,7 @@ func (k roomKeys) print(out io.Writer, asJSON bool, id, title, language string) 
 }
 
 type roomImportCmd struct {
-	File    string   `arg:"" help:"Bundle, from GET /api/v1/rooms/{id}/bundle." type:"existingfile"`
+	File    string   `arg:"" help:"Bundle, from GET /api/v1/rooms/{id}/bundle." type:"path"`
 	ID      bool     `name:"id" help:"Keep the room's id, if no room here has it."`
 	MaxSize byteSize `help:"Most that the bundle may unpack to, such as 4GiB." default:"1GiB" placeholder:"SIZE"`
 	BaseURL string   `name:"base-url" help:"Where people reach the server." default:"http://127.0.0.1:8080"`
@@ -286,9 +313,11 @@ func (roomImportCmd) Help() string {
 where it came from do not open it. The server may be running.`
 }
 
+func (c *roomImportCmd) operand() (*os.File, error) { return os.Open(c.File) }
+
 // Run imports the room.
 func (c *roomImportCmd) Run(ctx context.Context, out io.Writer, common *common) error {
-	f, err := os.Open(c.File)
+	f, err := common.open(c, c.File)
 	if err != nil {
 		return fmt.Errorf("open bundle: %w", err)
 	}
