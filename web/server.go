@@ -55,6 +55,7 @@ type Server struct {
 	// syncUpgrader makes sockets that are to cost little while nothing happens.
 	syncUpgrader websocket.Upgrader
 	admission    *admission
+	bodies       *budget
 	heart        *heart
 	stopHeart    context.CancelFunc
 	mux          http.Handler
@@ -88,6 +89,7 @@ func New(cfg Config) *Server {
 	s.syncUpgrader.ReadBufferSize, s.syncUpgrader.WriteBufferSize = 512, 1<<10
 	s.syncUpgrader.WriteBufferPool = &sync.Pool{}
 	s.admission = newAdmission(cfg.Limits)
+	s.bodies = newBudget("bodies of requests", maxBodies, maxBodiesAddress)
 	s.heart = newHeart(s.admission.limits.MessageBytes)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopHeart = cancel

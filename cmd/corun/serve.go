@@ -154,7 +154,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 
 	public := &http.Server{
 		Handler: server, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, // of requests; sockets have their own
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, // of requests; sockets and large bodies have their own
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 	operations := &http.Server{
