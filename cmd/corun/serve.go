@@ -162,7 +162,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	failed := make(chan error, 2)
-	go func() { failed <- public.Serve(listener) }()
+	go func() { failed <- public.Serve(server.Limit(listener)) }()
 	go func() { failed <- operations.Serve(admin) }()
 	closers = append(closers, func(stop context.Context) error {
 		// Sockets are not the HTTP server's any more; requests get a moment.
