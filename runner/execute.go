@@ -54,6 +54,10 @@ type StageResult struct {
 	stage string
 }
 
+// Admits says whether an address may start anything now, before what it wants to start is read:
+// if not, with the *LimitError that Execute and Start would give.
+func (r *Runner) Admits(ip string) error { return r.quotas.admits(ip) }
+
 // Execute compiles and runs a program, and returns when all is over. The error is
 // *InputError, *LimitError, ErrClosed or ctx's; whatever becomes of the program is a
 // result.

@@ -89,6 +89,20 @@ func (q *quotas) count(ip string, runs int) error {
 	return nil
 }
 
+// admits refuses, as count does, an address that has nothing left. Nothing is counted.
+func (q *quotas) admits(ip string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	bucket, known := q.ips[ip]
+	if !known {
+		return nil
+	}
+	if left := bucket.TokensAt(q.now()); left < 1 {
+		return tooMany("people at your address", q.limits.PerMinuteIP, time.Duration((1-left)*float64(time.Second)/float64(bucket.Limit())))
+	}
+	return nil
+}
+
 func tooMany(who string, perMinute int, wait time.Duration) *LimitError {
 	return &LimitError{
 		Detail:     fmt.Sprintf("%s started too many runs: %d a minute are possible; try again in %s", who, perMinute, durationWords(int64(max(wait, time.Second).Round(time.Second)))),

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -80,14 +79,12 @@ func (a *admission) enter(address string) (leave func(), err error) {
 	if !a.handshakes.Allow() {
 		return refuse(http.StatusServiceUnavailable, time.Second, "too many connect at once: try again in a second")
 	}
-	ip := net.ParseIP(address)
-	local := ip != nil && ip.IsLoopback()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open >= a.limits.Sockets {
 		return refuse(http.StatusServiceUnavailable, 10*time.Second, "the server has all the %d connections it takes: try again later", a.limits.Sockets)
 	}
-	if local {
+	if isLocal(address) {
 		a.open++
 		return sync.OnceFunc(func() { a.leave("") }), nil
 	}

@@ -140,17 +140,15 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayCreate(r, "run programs"); err != nil {
 		return err
 	}
-	var req executeRequest
-	// Piston's clients in JavaScript leave the type to fetch, which says text/plain. Pages
-	// of other origins cannot use that: they were turned away above.
-	if err := readBody(w, r, maxExecuteBody, &req, "application/json", "text/plain"); err != nil {
+	ip := s.remoteIP(r)
+	if err := s.cfg.Runner.Admits(ip); err != nil {
 		return err
 	}
-	job, batch, err := s.executeJob(req)
+	job, batch, asBase64, err := s.readExecute(w, r)
 	if err != nil {
 		return err
 	}
-	job.By, job.IP = "api", s.remoteIP(r)
+	job.By, job.IP = "api", ip
 	result, err := s.cfg.Runner.Execute(r.Context(), *job)
 	// The server's own deadline began with the request, and a batch may take longer.
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWithin)); err != nil {
@@ -159,11 +157,23 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return inPistonsWords(err)
 	}
-	answer := AnswerOf(result, req.OutputEncoding == encodingBase64)
+	answer := AnswerOf(result, asBase64)
 	if !batch {
 		answer.Runs = nil
 	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+// readExecute reads a request; nothing of it is kept but the job.
+func (s *Server) readExecute(w http.ResponseWriter, r *http.Request) (job *runner.ExecuteRequest, batch, asBase64 bool, err error) {
+	var req executeRequest
+	// Piston's clients in JavaScript leave the type to fetch, which says text/plain. Pages
+	// of other origins cannot use that: they were turned away above.
+	if err := readBody(w, r, maxExecuteBody, &req, "application/json", "text/plain"); err != nil {
+		return nil, false, false, err
+	}
+	job, batch, err = s.executeJob(req)
+	return job, batch, req.OutputEncoding == encodingBase64, err
 }
 
 // executeJob checks what a request says that the runner does not, and works out what is

@@ -106,7 +106,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 			member.Send(storageMessage(false))
 		}
 		c := &liveClient{server: s, access: a, ip: s.remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
-		return pump(ctx, ws, maxLiveMessage,
+		return s.pump(ctx, ws, c.ip, maxLiveMessage,
 			func(kind int, data []byte) error { return c.receive(ctx, kind, data) },
 			func(ctx context.Context) error {
 				frames, err := member.Next(ctx)

@@ -1,18 +1,21 @@
 package web
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 )
 
 // problem is an RFC 9457 answer. As an error it carries its status up to the
@@ -27,6 +30,7 @@ type problem struct {
 	Message string `json:"message,omitempty"`
 
 	retryAfter time.Duration
+	closes     bool // the connection, on which more may be coming
 }
 
 func (p *problem) Error() string { return p.Detail }
@@ -47,6 +51,8 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (s *Server) api(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		r, done := s.withBody(w, r)
+		defer done()
 		if err := h(w, r); err != nil {
 			s.fail(w, r, err)
 		}
@@ -73,6 +79,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func writeProblem(w http.ResponseWriter, p *problem) {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((p.retryAfter+time.Second-1)/time.Second))))
+	}
+	if p.closes {
+		w.Header().Set("Connection", "close")
 	}
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
@@ -101,36 +110,63 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 
 // readBody is readJSON for a body that may be announced as one of several types.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, v any, types ...string) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return newProblem(http.StatusRequestEntityTooLarge, "the body is larger than the %d bytes allowed here", limit)
-	case err != nil:
-		return newProblem(http.StatusBadRequest, "the body could not be read: %v", err)
-	case len(bytes.TrimSpace(body)) == 0:
+	// Decoded while it arrives, so that there are not two of it. The decoder would change
+	// quietly what is not UTF-8.
+	body := bufio.NewReader(transform.NewReader(http.MaxBytesReader(w, r.Body, limit), encoding.UTF8Validator))
+	err := skipSpace(body)
+	if err == io.EOF {
 		return nil
+	}
+	if err != nil {
+		return explainBody(err, limit)
 	}
 	// A page of another origin can send text/plain without asking first; JSON
 	// makes the browser ask, and Corun never allows it.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(types, kind) {
 		return newProblem(http.StatusUnsupportedMediaType, "the body's Content-Type is %q: send application/json", r.Header.Get("Content-Type"))
 	}
-	if !utf8.Valid(body) { // the decoder would change it quietly
-		return newProblem(http.StatusBadRequest, "the body is not valid UTF-8")
+	dec := json.NewDecoder(body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return explainBody(err, limit)
 	}
-	return decodeStrict(body, v)
+	switch _, err := dec.Token(); {
+	case err == io.EOF:
+		return nil
+	case err == nil || errors.As(err, new(*json.SyntaxError)):
+		return newProblem(http.StatusBadRequest, "the body goes on after its JSON value: send one object")
+	default:
+		return explainBody(err, limit)
+	}
 }
 
-func decodeStrict(body []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
-	if err == nil {
-		if _, err := dec.Token(); err != io.EOF {
-			return newProblem(http.StatusBadRequest, "the body goes on after its JSON value: send one object")
+// skipSpace goes to the first byte that means something.
+func skipSpace(body *bufio.Reader) error {
+	for {
+		c, err := body.ReadByte()
+		if err != nil {
+			return err
 		}
-		return nil
+		if !strings.ContainsRune(" \t\r\n", rune(c)) {
+			return body.UnreadByte()
+		}
+	}
+}
+
+// explainBody says what is wrong with a body of at most limit bytes.
+func explainBody(err error, limit int64) error {
+	var p *problem
+	var tooLarge *http.MaxBytesError
+	var broken net.Error
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "the body is larger than the %d bytes allowed here", limit)
+	case errors.Is(err, encoding.ErrInvalidUTF8):
+		return newProblem(http.StatusBadRequest, "the body is not valid UTF-8")
+	case errors.As(err, &broken):
+		return newProblem(http.StatusBadRequest, "the body could not be read: %v", err)
 	}
 	field, detail := explainJSON(err)
 	return badField(field, "%s", detail)

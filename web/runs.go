@@ -170,11 +170,15 @@ func (s *Server) postRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	ip := s.remoteIP(r)
+	if err := s.cfg.Runner.Admits(ip); err != nil {
+		return err
+	}
 	var req runRequest
 	if err := readJSON(w, r, maxRunBody, &req); err != nil {
 		return err
 	}
-	run, err := s.startRun(r.Context(), a.room.ID, starter{id: "api", name: "API", ip: s.remoteIP(r)}, req)
+	run, err := s.startRun(r.Context(), a.room.ID, starter{id: "api", name: "API", ip: ip}, req)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ type Server struct {
 	// syncUpgrader makes sockets that are to cost little while nothing happens.
 	syncUpgrader websocket.Upgrader
 	admission    *admission
+	connections  *crowd
+	requests     *crowd // behind a proxy
+	bodies       *budget
 	heart        *heart
 	stopHeart    context.CancelFunc
 	mux          http.Handler
@@ -88,6 +91,9 @@ func New(cfg Config) *Server {
 	s.syncUpgrader.ReadBufferSize, s.syncUpgrader.WriteBufferSize = 512, 1<<10
 	s.syncUpgrader.WriteBufferPool = &sync.Pool{}
 	s.admission = newAdmission(cfg.Limits)
+	s.connections = newCrowd(s.admission.limits, descriptors())
+	s.requests = newCrowd(s.admission.limits, descriptors())
+	s.bodies = newBudget("bodies of requests", maxBodies, maxBodiesAddress)
 	s.heart = newHeart(s.admission.limits.MessageBytes)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopHeart = cancel
@@ -140,7 +146,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /{$}", index)
 	mux.Handle("GET /r/{room}", index)
 	mux.Handle("GET /assets/", assets)
-	return secure(methodProblems(mux))
+	return secure(s.counting(methodProblems(mux)))
 }
 
 // ServeHTTP answers a request on the public listener.

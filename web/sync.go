@@ -168,7 +168,11 @@ func (s *Server) closeCode(err error) (code int, reason string) {
 	case errors.As(err, &peer), errors.Is(err, errPeerGone), err == nil:
 		return 0, ""
 	}
-	if p := s.translate(err); p != nil {
+	var p *problem
+	if !errors.As(err, &p) {
+		p = s.translate(err)
+	}
+	if p != nil {
 		return websocket.CloseTryAgainLater, p.Detail
 	}
 	s.log.Error("web socket failed", "error", err)
@@ -181,7 +185,7 @@ var errPeerGone = errors.New("the peer is gone")
 // pump runs a socket's reader and writer until one of them ends, and gives the
 // error of the one that ended first. receive gets each message, next writes
 // what there is to write, and blocks until there is something.
-func pump(ctx context.Context, ws *websocket.Conn, limit int64,
+func (s *Server) pump(ctx context.Context, ws *websocket.Conn, address string, limit int64,
 	receive func(kind int, data []byte) error, next func(context.Context) error) error {
 	ws.SetReadLimit(limit)
 	alive := func(string) error { return ws.SetReadDeadline(time.Now().Add(pongWait)) }
@@ -219,14 +223,7 @@ func pump(ctx context.Context, ws *websocket.Conn, limit int64,
 	}()
 	read := func() error {
 		for {
-			kind, data, err := ws.ReadMessage()
-			if err != nil {
-				if errors.Is(err, websocket.ErrReadLimit) {
-					return err
-				}
-				return fmt.Errorf("%w: %w", errPeerGone, err)
-			}
-			if err := receive(kind, data); err != nil {
+			if err := s.message(ws, address, receive); err != nil {
 				return err
 			}
 		}
@@ -240,6 +237,25 @@ func pump(ctx context.Context, ws *websocket.Conn, limit int64,
 		return write // the writer ended it
 	}
 	return read
+}
+
+// message reads one message and hands it on. It counts as a body does.
+func (s *Server) message(ws *websocket.Conn, address string, receive func(kind int, data []byte) error) error {
+	kind, src, err := ws.NextReader()
+	var data []byte
+	if err == nil {
+		in := &counted{src: src, budget: s.bodies, address: address}
+		defer in.release()
+		data, err = io.ReadAll(in)
+	}
+	var p *problem
+	switch {
+	case errors.Is(err, websocket.ErrReadLimit), errors.As(err, &p):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errPeerGone, err)
+	}
+	return receive(kind, data)
 }
 
 func writeMessage(ws *websocket.Conn, kind int, data []byte) error {

@@ -148,7 +148,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 
 	public := &http.Server{
 		Handler: server, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, // of requests; sockets have their own
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, // of requests; sockets and large bodies have their own
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 	operations := &http.Server{
@@ -156,7 +156,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	failed := make(chan error, 2)
-	go func() { failed <- public.Serve(listener) }()
+	go func() { failed <- public.Serve(server.Limit(listener)) }()
 	go func() { failed <- operations.Serve(admin) }()
 	closers = append(closers, func(stop context.Context) error {
 		// Sockets are not the HTTP server's any more; requests get a moment.
