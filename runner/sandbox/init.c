@@ -687,7 +687,7 @@ pid_t start_stub(const struct start *how) {
 	}
 	close(COMMAND_FD);
 	// The terminal's inner side stays open here: its other side would end for good when a
-	// program closes all it has of it for a moment.
+	// program closes all it has of it for a moment, and its number would be free for another.
 	if (how->gate)
 		close(how->gate[0]);
 	return program;
@@ -728,9 +728,12 @@ void box_init(int shared) {
 		guard(bundle);
 	}
 	mount_scratch();
-	// Terminals of all instances are counted together (drivers/tty/pty.c): no box may
-	// have them all.
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=32"));
+	// The program gets no terminals of its own: what is written to one's outer side is
+	// echoed by a worker of the kernel's (drivers/tty/tty_buffer.c), whose processor time is
+	// charged to no cgroup, and all machine's terminals are counted together. There is one
+	// number (max=0 would mean that all are there), which this process takes here and keeps,
+	// by both sides, to its end; the host has it until the box is gone.
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=1"));
 
 	int master, slave, gate[2];
 	open_terminal(&master, &slave);
