@@ -87,7 +87,9 @@ static void make_devices(void) {
 	umask(022);
 	MUST(CONTROL_FD, "make /dev/pts", mkdir("pts", 0755));
 	MUST(CONTROL_FD, "make /dev/shm", mkdir("shm", 0755));
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620"));
+	// This process alone may open a terminal, as in any box: see init.c. gVisor does not limit
+	// their number.
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0600,mode=0620"));
 	MUST(CONTROL_FD, "leave /dev", chdir("/"));
 }
 

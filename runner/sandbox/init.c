@@ -449,7 +449,7 @@ static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	sigemptyset(&none);
 	MUST(COMMAND_FD, "unblock signals", sigprocmask(SIG_SETMASK, &none, NULL)); // init's
 	MUST(COMMAND_FD, "begin a session", setsid());
-	set_limit(RLIMIT_CORE, 0, "limit core files");
+	set_limit(RLIMIT_CORE, 1, "limit core files"); // 1, not 0: fs/coredump.c does not start the helper of a core_pattern that is a pipe then
 	set_limit(RLIMIT_NOFILE, config.open_files, "limit open files");
 	set_limit(RLIMIT_FSIZE, config.file_bytes, "limit file size");
 	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");
@@ -687,7 +687,7 @@ pid_t start_stub(const struct start *how) {
 	}
 	close(COMMAND_FD);
 	// The terminal's inner side stays open here: its other side would end for good when a
-	// program closes all it has of it for a moment.
+	// program closes all it has of it for a moment, and its number would be free for another.
 	if (how->gate)
 		close(how->gate[0]);
 	return program;
@@ -728,9 +728,12 @@ void box_init(int shared) {
 		guard(bundle);
 	}
 	mount_scratch();
-	// Terminals of all instances are counted together (drivers/tty/pty.c): no box may
-	// have them all.
-	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=32"));
+	// The program gets no terminals of its own: what is written to one's outer side is
+	// echoed by a worker of the kernel's (drivers/tty/tty_buffer.c), whose processor time is
+	// charged to no cgroup, and all machine's terminals are counted together. There is one
+	// number (max=0 would mean that all are there), which this process takes here and keeps,
+	// by both sides, to its end; the host has it until the box is gone.
+	MUST(CONTROL_FD, "mount /dev/pts", mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=1"));
 
 	int master, slave, gate[2];
 	open_terminal(&master, &slave);

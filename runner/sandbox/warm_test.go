@@ -69,6 +69,22 @@ func TestWarm(t *testing.T) {
 	}
 }
 
+// A program gets no terminal beside the box's, also where it comes to a runtime.
+func TestWarmHasNoOtherTerminal(t *testing.T) {
+	for name, terminal := range map[string]*Size{"pipes": nil, "terminal": {Cols: 40, Rows: 10}} {
+		t.Run(name, func(t *testing.T) {
+			box := build(t, spec())
+			check(t, box.Warm(t.Context(), Command{Args: []string{"/bin/bash", "-c", shRuntime}, Env: testEnv, Terminal: terminal}))
+			p, err := box.Start(t.Context(), Command{Args: []string{"main.sh"}, Terminal: terminal, Files: []File{{Path: "main.sh", Content: []byte(
+				"exec 0<&- 1>&- 2>&-; for i in 1 2 3; do { : 3<>/dev/ptmx; } && exit 1; done; exit 0")}}})
+			check(t, err)
+			if exit, err := p.Wait(t.Context()); err != nil || exit != (Exit{}) {
+				t.Errorf("ended with %+v, %v", exit, err)
+			}
+		})
+	}
+}
+
 func TestWarmFails(t *testing.T) {
 	for name, c := range map[string]struct{ script, says string }{
 		"it ends at once":        {"exit 0", "ended before it was ready"},

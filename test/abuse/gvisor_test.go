@@ -46,7 +46,6 @@ var (
 
 		"TestMemory/POSIX_message_queues":            {why: "gVisor keeps what is in a queue in the box's memory and bounds their number otherwise.", has: []string{""}},
 		"TestMemory/a_stack":                         {why: "A stack that cannot grow is a fault of the program's.", also: []store.Status{store.StatusSignaled}},
-		"TestMemory/buffers_of_terminals":            slow,
 		"TestMemory/connections_that_nobody_accepts": slow,
 		"TestMemory/huge_pages":                      {why: "gVisor gives common pages for huge ones.", has: []string{""}},
 		"TestMemory/mapped_files":                    {why: "The scratch space is full before the memory.", also: []store.Status{store.StatusSignaled}},
@@ -65,8 +64,7 @@ var (
 		"TestNeighbours//dev/urandom": unlockable,
 		"TestNeighbours//dev/zero":    unlockable,
 
-		"TestOutput/reading_its_output":    {why: otherErr, prints: "read EBADF\nseek ESPIPE\ntruncate EPERM\n"},
-		"TestOutput/terminals_without_end": slow,
+		"TestOutput/reading_its_output": {why: otherErr, prints: "read EBADF\nseek ESPIPE\ntruncate EPERM\n"},
 
 		"TestProcesses/a_deep_tree":              slow,
 		"TestProcesses/a_fork_bomb":              uncounted,
@@ -85,6 +83,10 @@ var (
 		"TestShared/socket_buffers/UDP":    slow,
 		"TestShared/socket_buffers/UNIX":   slow,
 		"TestShared/timers":                slow,
+
+		"TestTerminals/a_terminal_that_is_closed": {why: otherErr, prints: "EACCES\r\n"},
+		"TestTerminals/in_a_terminal":             {why: otherErr, prints: "EACCES\r\n"},
+		"TestTerminals/pipes":                     {why: otherErr, prints: "EACCES\n"},
 
 		"TestSight/its_own_memory_by_proc":    {why: otherErr, prints: "write EFAULT\nauxv True\n"},
 		"TestSight/other_processes":           {why: "It sees that gVisor's kernel has an init, and cannot get at it.", sees: true, has: []string{""}},

@@ -62,15 +62,6 @@ for r, w in pairs:
     os.set_blocking(w, False)
     fill(lambda: os.write(w, b'x' * 65536))
 signal.pause()`),
-		"buffers of terminals": memory(`
-def pair():
-    m, s = os.openpty()
-    for f in m, s: os.set_blocking(f, False)
-    for f in s, m: fill(lambda: os.write(f, b'x' * 4096))
-for _ in range(3): os.fork()
-fill(pair)
-b = []
-while True: b.append(bytearray(1 << 20))`),
 		"semaphores": memory("while True:\n    call(64, 0, 32000, 0o600)"),
 		"page tables": {c: `
 #include <sys/mman.h>

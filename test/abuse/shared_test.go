@@ -18,17 +18,6 @@ import (
 // These are tried one after another, as each is about what is left for the others.
 func TestShared(t *testing.T) {
 	for name, a := range map[string]attack{
-		// All terminals are counted together (drivers/tty/pty.c, kernel.pty.max).
-		"terminals": {held: true, beside: terminals, want: store.StatusExited, python: `
-for _ in range(24):
-    r, w = os.pipe()
-    if os.fork() == 0:
-        kept, error = fill(lambda: os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY))
-        os.write(w, b'x')
-        signal.pause()
-    os.close(w)
-    os.read(r, 1)
-held()`},
 		// Counted for who made the box's user namespace, too (kernel/ucount.c).
 		"inotify instances": {held: true, want: store.StatusExited, python: `
 def instance():
@@ -106,25 +95,6 @@ int main(void) {
 		t.Run(name, func(t *testing.T) { shared.try(t, a) })
 	}
 	t.Run("socket buffers", socketBuffers)
-}
-
-// terminals finds that most of the machine's terminals are still to be had.
-func terminals(t *testing.T) {
-	t.Helper()
-	number := func(name string) int {
-		text, err := os.ReadFile("/proc/sys/kernel/pty/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if used, most := number("nr"), number("max")-number("reserve"); used > most/4 {
-		t.Errorf("%d of the machine's %d terminals are in use", used, most)
-	}
 }
 
 // What sockets hold is memory of the box, whichever kind they are of: it must not have
