@@ -31,6 +31,7 @@ func encodeConfig(spec Spec, lengths [filters]int, shared, limited bool, bundle 
 	c.scratch_inodes = C.uint64_t(spec.Limits.ScratchInodes)
 	c.file_bytes = C.uint64_t(spec.Limits.FileBytes)
 	c.open_files = C.uint64_t(spec.Limits.OpenFiles)
+	c.core_bytes = C.uint64_t(coreBytes(corePattern))
 	if spec.Usr != "" {
 		c.usr = 1
 	}

@@ -449,7 +449,7 @@ static void stub(int slave, int gate, void (*streams)(int stdio[3])) {
 	sigemptyset(&none);
 	MUST(COMMAND_FD, "unblock signals", sigprocmask(SIG_SETMASK, &none, NULL)); // init's
 	MUST(COMMAND_FD, "begin a session", setsid());
-	set_limit(RLIMIT_CORE, 1, "limit core files"); // 1, not 0: fs/coredump.c does not start the helper of a core_pattern that is a pipe then
+	set_limit(RLIMIT_CORE, config.core_bytes, "limit core files");
 	set_limit(RLIMIT_NOFILE, config.open_files, "limit open files");
 	set_limit(RLIMIT_FSIZE, config.file_bytes, "limit file size");
 	set_limit(RLIMIT_MEMLOCK, 65536, "limit locked memory");

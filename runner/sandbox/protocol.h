@@ -47,6 +47,7 @@ struct box_request {
 // runsc and the guest's init.
 struct box_config {
 	uint64_t scratch_bytes, scratch_inodes, file_bytes, open_files;
+	uint64_t core_bytes; // what keeps a crash from being dumped on this machine
 	uint32_t filter_lengths[BOX_FILTERS]; // in instructions
 	uint32_t usr;                         // whether USR_FD takes the place of the image's /usr
 	uint32_t shared;                      // whether init and the program have the same uid
