@@ -188,7 +188,7 @@ func TestExecutedIsWrittenAsJSON(t *testing.T) {
 	texts := [][]byte{nil, []byte("hi\n"), []byte("\"\\<&>\u2028\x00\"\"")}
 	for _, unit := range []string{"ä", "€", "𝄞", "\xff", "\xe2\x82", "\xf0\x9f\x92", "\"", "\x80\x80\x80\x80"} {
 		for shift := range 4 { // across the ends of pieces
-			texts = append(texts, []byte(strings.Repeat("x", shift)+strings.Repeat(unit, textPiece/2)))
+			texts = append(texts, []byte(strings.Repeat("x", shift)+strings.Repeat(unit, textPiece/len(unit)+2)))
 		}
 	}
 	for i, text := range texts {
