@@ -42,7 +42,7 @@ type ExecuteResult struct {
 // StageResult is what became of one stage.
 type StageResult struct {
 	Stdout, Stderr []byte
-	Output         []byte  // both, as they came
+	Output         []byte  // both, as they came; not to be changed
 	Code           *int    // nil if it did not end by itself
 	Signal         *string // that ended it
 	Status         store.Status
@@ -181,6 +181,21 @@ func (s *supervisor) stageResult(v verdict) StageResult {
 		CPU: duration(s.usage.CPUMS), Wall: duration(s.usage.WallMS), MemoryPeak: s.usage.MemoryPeakBytes, Artefacts: s.artefacts,
 	}
 	chunks, _, _ := s.run.output.since(s.current.printed)
+	// Made at once, and once where it is all of one stream: there may be megabytes.
+	var stdout, stderr int
+	for _, c := range chunks {
+		switch c.Stream {
+		case store.Stdout:
+			stdout += len(c.Data)
+		case store.Stderr:
+			stderr += len(c.Data)
+		}
+	}
+	res.Stdout, res.Stderr = make([]byte, 0, stdout), make([]byte, 0, stderr)
+	mixed := stdout > 0 && stderr > 0
+	if mixed {
+		res.Output = make([]byte, 0, stdout+stderr)
+	}
 	for _, c := range chunks {
 		switch c.Stream {
 		case store.Stdout:
@@ -188,7 +203,16 @@ func (s *supervisor) stageResult(v verdict) StageResult {
 		case store.Stderr:
 			res.Stderr = append(res.Stderr, c.Data...)
 		}
-		res.Output = append(res.Output, c.Data...)
+		if mixed {
+			res.Output = append(res.Output, c.Data...)
+		}
+	}
+	switch {
+	case mixed:
+	case stderr > 0:
+		res.Output = res.Stderr
+	default:
+		res.Output = res.Stdout
 	}
 	return res
 }

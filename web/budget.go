@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -20,6 +21,8 @@ type budget struct {
 	mu      sync.Mutex // guards below
 	held    int64
 	callers map[string]int64
+	freed   chan struct{} // closed when there is more room; nil if nobody waits
+	waiting *budget       // bounds what waits for its turn; nil where nothing does
 }
 
 const (
@@ -65,12 +68,45 @@ func (b *budget) take(address string, n int64) error {
 	return nil
 }
 
+// wait is take for what waits for its turn, but no longer than a caller may pause.
+func (b *budget) wait(ctx context.Context, address string, n int64) error {
+	err := b.take(address, n)
+	if err == nil || b.waiting.take(address, n) != nil {
+		return err
+	}
+	defer b.waiting.give(address, n)
+	over := time.NewTimer(b.slack)
+	defer over.Stop()
+	for {
+		b.mu.Lock()
+		if b.freed == nil {
+			b.freed = make(chan struct{})
+		}
+		freed := b.freed
+		b.mu.Unlock()
+		if err = b.take(address, n); err == nil {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-over.C:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func (b *budget) give(address string, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.held -= n
 	if b.callers[address] -= n; b.callers[address] == 0 {
 		delete(b.callers, address)
+	}
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
 	}
 }
 

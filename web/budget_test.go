@@ -182,3 +182,91 @@ func TestMessagesAreBounded(t *testing.T) {
 	}
 	bodies.holds(t, 0)
 }
+
+// What is written piece by piece is what encoding/json makes of the whole.
+func TestExecutedIsWrittenAsJSON(t *testing.T) {
+	texts := [][]byte{nil, []byte("hi\n"), []byte("\"\\<&>\u2028\x00\"\"")}
+	for _, unit := range []string{"ä", "€", "𝄞", "\xff", "\xe2\x82", "\xf0\x9f\x92", "\"", "\x80\x80\x80\x80"} {
+		for shift := range 4 { // across the ends of pieces
+			texts = append(texts, []byte(strings.Repeat("x", shift)+strings.Repeat(unit, textPiece/len(unit)+2)))
+		}
+	}
+	for i, text := range texts {
+		stage := runner.StageResult{
+			Stdout: text, Stderr: texts[(i+1)%len(texts)], Output: text, Status: "exited", Message: "It <ended>.", Code: new(i),
+			Artefacts: []runner.Artefact{{Path: "a\"b", Data: text}, {Path: "e"}}[:i%3],
+		}
+		for _, r := range []*runner.ExecuteResult{
+			{Language: "a", Version: "1", Runs: []runner.StageResult{stage}},
+			{Language: "a", Version: "1", Runs: []runner.StageResult{stage, {Signal: new("SIGSEGV")}}},
+			{Language: "c", Version: "2", Compile: &stage},
+			{Language: "c", Version: "2", Compile: &stage, Runs: []runner.StageResult{{Status: "timeout"}}},
+		} {
+			for n := range 4 {
+				batch, asBase64 := n&1 > 0, n&2 > 0
+				want := AnswerOf(r, asBase64)
+				if !batch {
+					want.Runs = nil
+				}
+				var out strings.Builder
+				must(t, writeExecuted(&out, r, asBase64, batch))
+				if got := strings.ReplaceAll(out.String(), `"content":""`, `"content":null`); got != strings.ReplaceAll(inJSON(want), `"content":""`, `"content":null`)+"\n" {
+					t.Fatalf("text %d, batch %v, base64 %v: %.300q\nwant %.300q", i, batch, asBase64, got, inJSON(want))
+				}
+			}
+		}
+	}
+}
+
+// Answers that are not read hold a bounded amount of memory. Others wait for their turn, and
+// for as long as it is sensible.
+func TestAnswersAreBounded(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.TrustProxy = true })
+	answers := s.Config.Handler.(*Server).answers
+	answers.most, answers.share, answers.slack = 24<<20, 10<<20, 100*time.Millisecond
+	*answers.waiting = *newBudget("answers", answers.most, answers.share)
+	for _, from := range []string{"192.0.2.1", "192.0.2.2"} {
+		must(t, answers.take(from, 10<<20))
+	}
+	flood := `{"language":"bash","version":"*","files":[{"content":"head -c 5000000 /dev/zero"}]}`
+	refused := func(from string, want int) {
+		t.Helper()
+		status, header, data := s.call("POST", "/api/v1/execute", "", flood, "X-Forwarded-For", from)
+		if status != want || header.Get("Retry-After") != "5" || header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %d %.300s, want %d", from, status, data, want)
+		}
+	}
+	refused("192.0.2.3", 503)
+	answers.give("192.0.2.2", 10<<20)
+	refused("192.0.2.1", 429)
+	answers.slack = soon // now it is worth to wait
+	answered := make(chan int)
+	go func() {
+		req, _ := http.NewRequest("POST", s.URL+"/api/v1/execute", strings.NewReader(flood))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Forwarded-For", "192.0.2.1")
+		res, err := s.Client().Do(req)
+		if err != nil {
+			answered <- 0
+			return
+		}
+		n, _ := io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if n < 5_000_000 {
+			t.Errorf("only %d bytes were answered", n)
+		}
+		answered <- res.StatusCode
+	}()
+	answers.waiting.holds(t, 10_000_000)
+	answers.give("192.0.2.1", 10<<20)
+	if status := <-answered; status != 200 {
+		t.Errorf("the one that waited: %d", status)
+	}
+	answers.holds(t, 0)
+	// Who does not read is let go, whatever it asked for.
+	answers.slack = 300 * time.Millisecond
+	slow := s.begin("/api/v1/execute", "192.0.2.4", flood, len(flood))
+	must(t, slow.conn.(*net.TCPConn).SetReadBuffer(4096))
+	answers.holds(t, 10_000_000)
+	answers.holds(t, 0)
+}

@@ -20,6 +20,11 @@ func (s *Server) getBundle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done, err := s.hold(r, bundleBytes)
+	if err != nil {
+		return err
+	}
+	defer done()
 	release, err := s.cfg.Rooms.HoldHistory(r.Context(), a.room.ID)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ const (
 	batchBytes = 16 << 20
 	// maxSelector bounds a version selector.
 	maxSelector = 200
-	// answerWithin is how long a client may take to read its answer.
+	// answerWithin is how long a refusal may take to be read, and an answer to begin.
 	answerWithin = 2 * time.Minute
 )
 
@@ -157,11 +157,7 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return inPistonsWords(err)
 	}
-	answer := AnswerOf(result, asBase64)
-	if !batch {
-		answer.Runs = nil
-	}
-	return writeJSON(w, http.StatusOK, answer)
+	return s.sendExecuted(w, r, result, asBase64, batch)
 }
 
 // readExecute reads a request; nothing of it is kept but the job.

@@ -43,14 +43,6 @@ func holds(t testing.TB, schema string, data []byte) {
 	}
 }
 
-func inJSON(v any) string {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return string(data)
-}
-
 // python is a request for a program of one file, with more fields.
 func python(code, more string) string {
 	return `{"language":"python","version":"*","files":[{"content":` + inJSON(code) + `}]` + more + `}`

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -380,7 +381,7 @@ func (s *Server) getFiles(w http.ResponseWriter, r *http.Request) error {
 	if files == nil {
 		files = []collab.File{}
 	}
-	return writeJSON(w, http.StatusOK, filesAnswer{files, base64.StdEncoding.EncodeToString(sv)})
+	return s.sendJSON(w, r, filesAnswer{files, base64.StdEncoding.EncodeToString(sv)})
 }
 
 // filesOf gives the room's files now, or at the moment that ?at= or ?run= name.
@@ -428,20 +429,27 @@ func (s *Server) getArchive(w http.ResponseWriter, r *http.Request) error {
 	if err := collab.CheckFiles(files); err != nil {
 		return newProblem(http.StatusConflict, "the files cannot be put in an archive: %v", err)
 	}
+	var size int64
+	for _, f := range files {
+		size += int64(len(f.Content))
+	}
+	return s.send(w, r, size, func(out io.Writer) error { return writeArchive(w, out, a.room.ID, files) })
+}
+
+func writeArchive(w http.ResponseWriter, out io.Writer, room string, files []collab.File) error {
 	w.Header().Set("Content-Type", "application/zip")
-	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="corun-%s.zip"`, a.room.ID))
-	archive := zip.NewWriter(w)
+	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="corun-%s.zip"`, room))
+	archive := zip.NewWriter(out)
 	for _, f := range files {
 		entry, err := archive.CreateHeader(&zip.FileHeader{Name: f.Path, Method: zip.Deflate, Modified: time.Now()})
 		if err != nil {
 			return fmt.Errorf("write archive: %w", err)
 		}
 		if _, err := entry.Write([]byte(f.Content)); err != nil {
-			return nil // the caller has gone
+			return err
 		}
 	}
-	_ = archive.Close() // likewise
-	return nil
+	return archive.Close()
 }
 
 func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"path"
 	"strconv"
@@ -199,7 +200,7 @@ func (s *Server) getRuns(w http.ResponseWriter, r *http.Request) error {
 	if runs == nil {
 		runs = []store.Run{}
 	}
-	return writeJSON(w, http.StatusOK, runs)
+	return s.sendJSON(w, r, runs)
 }
 
 // findRun gives a run as it stands: an active one from the runner, which is
@@ -281,16 +282,22 @@ func (s *Server) getOutput(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// Bytes of a program, which may look like anything: never to be rendered.
-	w.Header().Set("Content-Type", "application/octet-stream")
+	var size int64
 	for _, c := range chunks {
-		if want == "" || c.Stream.String() == want {
-			if _, err := w.Write(c.Data); err != nil {
-				return nil // the caller has gone
+		size += int64(len(c.Data))
+	}
+	return s.send(w, r, size, func(out io.Writer) error {
+		// Bytes of a program, which may look like anything: never to be rendered.
+		w.Header().Set("Content-Type", "application/octet-stream")
+		for _, c := range chunks {
+			if want == "" || c.Stream.String() == want {
+				if _, err := out.Write(c.Data); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // shown are the types of artefacts that pages may show, by extension. All else is bytes.
@@ -314,13 +321,16 @@ func (s *Server) getArtefact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h := w.Header()
+	return s.send(w, r, int64(len(data)), func(out io.Writer) error { return writeArtefact(w.Header(), out, file, data) })
+}
+
+func writeArtefact(h http.Header, out io.Writer, file string, data []byte) error {
 	h.Set("Content-Type", "application/octet-stream")
 	if mime, ok := shown[strings.ToLower(path.Ext(file))]; ok {
 		h.Set("Content-Type", mime)
 	}
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
 	h.Set("Cache-Control", "private, max-age=3600, immutable")
-	_, _ = w.Write(data) // fails only when the caller has gone
-	return nil
+	_, err := out.Write(data)
+	return err
 }

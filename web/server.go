@@ -58,6 +58,7 @@ type Server struct {
 	connections  *crowd
 	requests     *crowd // behind a proxy
 	bodies       *budget
+	answers      *budget
 	heart        *heart
 	stopHeart    context.CancelFunc
 	mux          http.Handler
@@ -94,6 +95,8 @@ func New(cfg Config) *Server {
 	s.connections = newCrowd(s.admission.limits, descriptors())
 	s.requests = newCrowd(s.admission.limits, descriptors())
 	s.bodies = newBudget("bodies of requests", maxBodies, maxBodiesAddress)
+	s.answers = newBudget("answers", maxAnswers, maxAnswersAddress)
+	s.answers.waiting = newBudget("answers", maxAnswers, maxAnswersAddress)
 	s.heart = newHeart(s.admission.limits.MessageBytes)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopHeart = cancel
