@@ -304,6 +304,26 @@ func TestHostileLayers(t *testing.T) {
 	}
 }
 
+// What a layer unpacks to is compared with what it is in the archive, whoever made that.
+func TestRatioOfDockerLayers(t *testing.T) {
+	layer := archive(t, file("zeros", strings.Repeat("\x00", ratioFrom+(1<<20))))
+	img := imageOf(t, layer)
+	tag, err := name.NewTag("thing:1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker := filepath.Join(t.TempDir(), "docker.tar")
+	if err := tarball.WriteToFile(docker, tag, img); err != nil {
+		t.Fatal(err)
+	}
+	for kind, from := range map[string]string{"docker": docker, "layout": layoutOf(t, map[string]v1.Image{"x": img})} {
+		_, err = Import(t.Context(), t.TempDir(), ImportOptions{From: from, Name: "it", Limits: LimitsFor(1 << 30)}, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "200 times its size") {
+			t.Errorf("%s: got %v", kind, err)
+		}
+	}
+}
+
 // refusedWith imports what must be refused, and looks that nothing is left of it, nor
 // outside.
 func refusedWith(t *testing.T, from, says string) {

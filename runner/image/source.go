@@ -481,9 +481,55 @@ func openDocker(file, ref string, files map[string]member) (source, error) {
 		if t, err := l.MediaType(); err != nil || !t.IsDistributable() {
 			return s, errors.Join(err, &RefusedError{Layer: i + 1, Why: fmt.Sprintf("it is of the type %q: layers must be in the archive", t)})
 		}
-		s.layers = append(s.layers, layerSource{open: l.Uncompressed, diffID: diffIDs[i]})
+		s.layers = append(s.layers, layerSource{
+			// As it is there, not as the library unpacks it: what it unpacks to is bounded here.
+			open: func() (io.ReadCloser, error) { return openMember(file, desc.Layers[i]) }, diffID: diffIDs[i],
+		})
 	}
 	return s, nil
+}
+
+// openMember opens a file in an archive, which may be a link to another there.
+func openMember(file, name string) (_ io.ReadCloser, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // nothing was written
+		}
+	}()
+	name = path.Clean(name)
+	for range maxLinks {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		r := tar.NewReader(f)
+		var h *tar.Header
+		for h == nil || path.Clean(h.Name) != name {
+			if h, err = r.Next(); err == io.EOF {
+				return nil, fmt.Errorf("%q is not in the archive", name)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		switch h.Typeflag {
+		case tar.TypeReg:
+			return struct {
+				io.Reader
+				io.Closer
+			}{r, f}, nil
+		case tar.TypeSymlink:
+			name = path.Join(path.Dir(name), h.Linkname)
+		case tar.TypeLink:
+			name = path.Clean(h.Linkname)
+		default:
+			return nil, fmt.Errorf("%q in the archive is no file", name)
+		}
+	}
+	return nil, fmt.Errorf("%q in the archive is behind too many links", name)
 }
 
 // chooseDocker picks the image that is meant: the only one, or the one that ref
