@@ -32,6 +32,12 @@ func makeHost(rootfs string) error {
 	if err := os.MkdirAll(filepath.Join(rootfs, "usr"), 0o755); err != nil {
 		return err
 	}
+	// A link would have another part of the host written to.
+	for _, path := range []string{filepath.Dir(rootfs), rootfs} {
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+			return errors.Join(err, fmt.Errorf("%s is no folder", path))
+		}
+	}
 	root, err := os.OpenRoot(rootfs)
 	if err != nil {
 		return err

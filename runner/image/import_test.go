@@ -304,6 +304,53 @@ func TestHostileLayers(t *testing.T) {
 	}
 }
 
+// What a layer unpacks to is compared with what it is in the archive, whoever made that.
+func TestRatioOfDockerLayers(t *testing.T) {
+	layer := archive(t, file("zeros", strings.Repeat("\x00", ratioFrom+(1<<20))))
+	img := imageOf(t, layer)
+	tag, err := name.NewTag("thing:1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker := filepath.Join(t.TempDir(), "docker.tar")
+	if err := tarball.WriteToFile(docker, tag, img); err != nil {
+		t.Fatal(err)
+	}
+	for kind, from := range map[string]string{"docker": docker, "layout": layoutOf(t, map[string]v1.Image{"x": img})} {
+		_, err = Import(t.Context(), t.TempDir(), ImportOptions{From: from, Name: "it", Limits: LimitsFor(1 << 30)}, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "200 times its size") {
+			t.Errorf("%s: got %v", kind, err)
+		}
+	}
+}
+
+// An index that lists another many times, which does the same, is not unfolded.
+func TestIndexBomb(t *testing.T) {
+	from := layoutOf(t, map[string]v1.Image{"x": imageOf(t, archive(t, file("a", "1")))})
+	top := filepath.Join(from, "index.json")
+	for range maxNesting {
+		was, err := os.ReadFile(top)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := digestOf(was)
+		if err := os.WriteFile(filepath.Join(from, "blobs", "sha256", strings.TrimPrefix(digest, digestPrefix)), was, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		one := fmt.Sprintf(`{"mediaType":%q,"size":%d,"digest":%q}`, types.OCIImageIndex, len(was), digest)
+		bomb := `{"schemaVersion":2,"manifests":[` + strings.Repeat(one+",", 24_999) + one + `]}`
+		if err := os.WriteFile(top, []byte(bomb), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refusedWith(t, from, "list more than")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := openLayout(ctx, from, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("it does not end with its context: %v", err)
+	}
+}
+
 // refusedWith imports what must be refused, and looks that nothing is left of it, nor
 // outside.
 func refusedWith(t *testing.T, from, says string) {

@@ -47,7 +47,7 @@ func openSource(ctx context.Context, from, ref, spare string, limits Limits) (so
 	}
 	switch {
 	case info.IsDir():
-		return openLayout(from, ref)
+		return openLayout(ctx, from, ref)
 	case !info.Mode().IsRegular():
 		return source{}, errors.New("it is neither a folder nor a file")
 	}
@@ -65,7 +65,7 @@ func openSource(ctx context.Context, from, ref, spare string, limits Limits) (so
 		if err := unpackLayout(ctx, from, dir, limits); err != nil {
 			return source{}, err
 		}
-		return openLayout(dir, ref)
+		return openLayout(ctx, dir, ref)
 	}
 	if _, ok := files["manifest.json"]; ok {
 		return openDocker(from, ref, files)
@@ -253,7 +253,7 @@ type found struct {
 
 // openLayout finds an image in an OCI image layout. Blobs are read through the
 // library, which follows no links, and checked here, as it does not.
-func openLayout(dir, ref string) (source, error) {
+func openLayout(ctx context.Context, dir, ref string) (source, error) {
 	p, err := layout.FromPath(dir)
 	if err != nil {
 		return source{}, fmt.Errorf("it is no OCI image layout: %w", err)
@@ -267,7 +267,8 @@ func openLayout(dir, ref string) (source, error) {
 	if err != nil {
 		return source{}, fmt.Errorf("read index.json: %w", err)
 	}
-	all, err := images(p, data, "", 0)
+	l := lister{ctx: ctx, layout: p, known: make(map[v1.Hash][]found)}
+	all, err := l.images(data, 0)
 	if err != nil {
 		return source{}, err
 	}
@@ -278,11 +279,24 @@ func openLayout(dir, ref string) (source, error) {
 	return layoutSource(p, chosen)
 }
 
-// maxNesting is of an index in an index.
-const maxNesting = 3
+const (
+	// maxNesting is of an index in an index.
+	maxNesting = 3
+	// maxManifests is of what all indexes list, what is listed twice counted twice.
+	maxManifests = 10_000
+)
 
-// images lists an index's images, those of its indexes included.
-func images(p layout.Path, data []byte, ref string, depth int) ([]found, error) {
+// lister lists the images of a layout.
+type lister struct {
+	ctx    context.Context
+	layout layout.Path
+	known  map[v1.Hash][]found // of indexes that were read
+	listed int
+}
+
+// images lists an index's images, those of its indexes included. One whose index does not
+// say what it is called has no ref.
+func (l *lister) images(data []byte, depth int) ([]found, error) {
 	if depth > maxNesting {
 		return nil, errors.New("its indexes are nested too deeply")
 	}
@@ -292,24 +306,49 @@ func images(p layout.Path, data []byte, ref string, depth int) ([]found, error) 
 	}
 	var all []found
 	for _, desc := range index.Manifests {
+		if err := l.count(1); err != nil {
+			return nil, err
+		}
 		// Docker and containerd keep the whole name apart from the tag.
-		ref := cmp.Or(desc.Annotations["io.containerd.image.name"], desc.Annotations["org.opencontainers.image.ref.name"], ref)
+		ref := cmp.Or(desc.Annotations["io.containerd.image.name"], desc.Annotations["org.opencontainers.image.ref.name"])
 		switch {
 		case desc.MediaType.IsIndex():
-			data, err := readBlob(p, desc)
+			inner, err := l.inner(desc, depth+1)
 			if err != nil {
 				return nil, err
 			}
-			inner, err := images(p, data, ref, depth+1)
-			if err != nil {
-				return nil, err
+			for _, f := range inner {
+				all = append(all, found{f.desc, cmp.Or(f.ref, ref)})
 			}
-			all = append(all, inner...)
 		case desc.MediaType.IsImage() && forThisMachine(desc.Platform):
 			all = append(all, found{desc, ref})
 		}
 	}
 	return all, nil
+}
+
+// inner lists the images of an index in an index, which is read once.
+func (l *lister) inner(desc v1.Descriptor, depth int) ([]found, error) {
+	if all, ok := l.known[desc.Digest]; ok {
+		return all, l.count(len(all))
+	}
+	data, err := readBlob(l.layout, desc)
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.images(data, depth)
+	l.known[desc.Digest] = all
+	return all, err
+}
+
+func (l *lister) count(n int) error {
+	if l.ctx.Err() != nil {
+		return context.Cause(l.ctx)
+	}
+	if l.listed += n; l.listed > maxManifests {
+		return refuse("", "its indexes list more than %d images", maxManifests)
+	}
+	return nil
 }
 
 func forThisMachine(p *v1.Platform) bool {
@@ -481,9 +520,55 @@ func openDocker(file, ref string, files map[string]member) (source, error) {
 		if t, err := l.MediaType(); err != nil || !t.IsDistributable() {
 			return s, errors.Join(err, &RefusedError{Layer: i + 1, Why: fmt.Sprintf("it is of the type %q: layers must be in the archive", t)})
 		}
-		s.layers = append(s.layers, layerSource{open: l.Uncompressed, diffID: diffIDs[i]})
+		s.layers = append(s.layers, layerSource{
+			// As it is there, not as the library unpacks it: what it unpacks to is bounded here.
+			open: func() (io.ReadCloser, error) { return openMember(file, desc.Layers[i]) }, diffID: diffIDs[i],
+		})
 	}
 	return s, nil
+}
+
+// openMember opens a file in an archive, which may be a link to another there.
+func openMember(file, name string) (_ io.ReadCloser, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // nothing was written
+		}
+	}()
+	name = path.Clean(name)
+	for range maxLinks {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		r := tar.NewReader(f)
+		var h *tar.Header
+		for h == nil || path.Clean(h.Name) != name {
+			if h, err = r.Next(); err == io.EOF {
+				return nil, fmt.Errorf("%q is not in the archive", name)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		switch h.Typeflag {
+		case tar.TypeReg:
+			return struct {
+				io.Reader
+				io.Closer
+			}{r, f}, nil
+		case tar.TypeSymlink:
+			name = path.Join(path.Dir(name), h.Linkname)
+		case tar.TypeLink:
+			name = path.Clean(h.Linkname)
+		default:
+			return nil, fmt.Errorf("%q in the archive is no file", name)
+		}
+	}
+	return nil, fmt.Errorf("%q in the archive is behind too many links", name)
 }
 
 // chooseDocker picks the image that is meant: the only one, or the one that ref

@@ -10,7 +10,7 @@ import (
 
 // A program that takes dumps is started for no crash in a box.
 func TestCoreLimit(t *testing.T) {
-	for pattern, want := range map[string]uint64{"core\n": 0, "/var/crash/%p\n": 0, "|/usr/share/apport/apport %p\n": 1} {
+	for pattern, want := range map[string]uint64{"core\n": 0, "/var/crash/%p\n": 0, "|/usr/share/apport/apport %p\n": 1, "@/run/dumps.sock\n": 1} {
 		file := filepath.Join(t.TempDir(), "pattern")
 		if err := os.WriteFile(file, []byte(pattern), 0o600); err != nil {
 			t.Fatal(err)
