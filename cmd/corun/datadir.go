@@ -151,8 +151,9 @@ func statOf(f *os.File) (st unix.Stat_t, err error) {
 // settle makes a data directory root's, in which the account may make files, and gives it
 // with its former owner and group. One that a former version gave to the account is taken
 // back before anything in it is looked at.
-func (a account) settle(dataDir string) (dir *os.File, was unix.Stat_t, err error) {
-	if dir, err = a.open(dataDir, true); err != nil {
+func (a account) settle(dataDir string) (_ *os.File, was unix.Stat_t, err error) {
+	dir, err := a.open(dataDir, true)
+	if err != nil {
 		return nil, was, fmt.Errorf("open the data directory: %w", err)
 	}
 	defer func() {
