@@ -22,7 +22,7 @@ const until = (check, what) => within((async () => { while (!check()) await tick
 /** A file system of its own that can be filled. */
 async function smallDisk(mebibytes) {
   const dir = mkdtempSync(join(tmpdir(), 'corun-small-'))
-  await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', dir])
+  await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m,mode=700`, 'tmpfs', dir])
   const filler = join(dir, 'filler')
   return {
     dir,
