@@ -193,6 +193,9 @@ func Open(ctx context.Context, cfg Config) (*Launcher, error) {
 	}
 	if l.gvisor == nil {
 		l.watchers.Go(l.watchSockets)
+		if !h.none() {
+			l.watchers.Go(l.watchLocks)
+		}
 	}
 	return l, nil
 }

@@ -264,6 +264,8 @@ func TestCallArguments(t *testing.T) {
 		{"setrlimit", [6]uint64{4, 1}, ""}, {"setrlimit", [6]uint64{4 | high, 1}, ""}, {"setrlimit", [6]uint64{7, 1}, "all"},
 		{"prlimit64", [6]uint64{0, 4, 1}, ""}, {"prlimit64", [6]uint64{0, 4 | high, 1 << 40}, ""}, {"prlimit64", [6]uint64{0, 4, 0, 1}, "all"}, {"prlimit64", [6]uint64{0, 7, 1}, "all"},
 		{"fadvise64", [6]uint64{0, 0, 0, 3}, "all"}, {"fadvise64", [6]uint64{0, 0, 0, 4}, ""}, {"fadvise64", [6]uint64{0, 0, 0, 4 | high}, ""},
+		{"fcntl", [6]uint64{0, unix.F_SETLK}, "all"}, {"fcntl", [6]uint64{0, unix.F_OFD_SETLK}, ""}, {"fcntl", [6]uint64{0, unix.F_OFD_SETLKW | high}, ""},
+		{"clone", [6]uint64{unix.CLONE_FILES | uint64(unix.SIGCHLD)}, ""}, {"clone", [6]uint64{unix.CLONE_FILES | unix.CLONE_VM | high}, ""}, {"clone", [6]uint64{unix.CLONE_VM | unix.CLONE_VFORK}, "all"},
 		{"personality", [6]uint64{0}, "all"}, {"personality", [6]uint64{0xffffffff}, "all"},
 		{"personality", [6]uint64{0x0040000}, ""}, {"personality", [6]uint64{8}, ""},
 		{"seccomp", [6]uint64{1, 0}, "all"}, {"seccomp", [6]uint64{1, 8}, ""}, {"seccomp", [6]uint64{1, 9 | high}, ""},
@@ -281,6 +283,9 @@ func TestCallArguments(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := uint32(retErrno | 1)
+			if c.name == "fcntl" {
+				want = retErrno | uint32(unix.EINVAL)
+			}
 			if c.name == "fadvise64" { // as if done
 				want = retErrno
 			}
