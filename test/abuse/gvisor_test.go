@@ -83,6 +83,7 @@ var (
 		"TestShared/message_queues":        slow,
 		"TestShared/socket_buffers/TCP":    slow,
 		"TestShared/socket_buffers/UDP":    slow,
+		"TestShared/locks":                 {why: "Locks are memory of gVisor's kernel, which is the box's.", also: []store.Status{store.StatusCPULimit, store.StatusTimeout}, silent: true},
 		"TestShared/socket_buffers/UNIX":   slow,
 		"TestShared/timers":                slow,
 
