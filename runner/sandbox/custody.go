@@ -68,7 +68,9 @@ func (l *Launcher) make(ctx context.Context, spec Spec) (_ *custody, e ends, err
 		if err := c.cgroup.limit(limits); err != nil {
 			return nil, e, err
 		}
+		c.mu.Lock()
 		c.limits = limits
+		c.mu.Unlock()
 	}
 	lap("limits")
 	// Should ctx end, or a step hang, the reads below end with the sockets.

@@ -711,6 +711,8 @@ void box_init(int shared) {
 	}
 	MUST(CONTROL_FD, "enter a cgroup namespace", unshare(CLONE_NEWCGROUP));
 	receive_config();
+	// For runsc, too, and what it starts on the host.
+	MUST(CONTROL_FD, "limit core files", setrlimit(RLIMIT_CORE, &(struct rlimit){config.core_bytes, config.core_bytes}));
 	read_filters(CONTROL_FD);
 	char *bundle = NULL;
 	if (config.bundle_length > 0) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -86,6 +87,8 @@ func (l *Launcher) lookAtLocks() error {
 		all = append(all, c)
 	}
 	l.mu.Unlock()
+	// One without limits is still to get them, and its program.
+	all = slices.DeleteFunc(all, func(c *custody) bool { return c.mostLocks() == 0 })
 	if len(all) == 0 {
 		return nil
 	}
