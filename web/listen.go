@@ -89,7 +89,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		}
 		address := "127.0.0.1" // as good as the proxy's
 		if peer, ok := tcp.RemoteAddr().(*net.TCPAddr); ok && !l.server.cfg.TrustProxy {
-			address = peer.IP.String()
+			address = whose(peer.IP.String())
 		}
 		if !l.server.connections.enter(address) {
 			_ = tcp.SetLinger(0) // nothing of it is to stay
