@@ -88,8 +88,15 @@ func TestSpinnerReachesCPULimitFirst(t *testing.T) {
 		limits.CPUTime, limits.WallPipes = 2*time.Second, 2*time.Second
 		c.Limits = &limits
 	})
-	run := start(t, r, program("bash", "while :; do :; done")).end()
-	if run.Status == store.StatusTimeout && run.Usage.CPUMS < 1900 {
+	var run store.Run
+	for range 5 {
+		run = start(t, r, program("bash", "while :; do :; done")).end()
+		// On a busy machine it does not get the processor that it spins on.
+		if run.Status != store.StatusTimeout || run.Usage.CPUMS > 0.95*run.Usage.WallMS {
+			break
+		}
+	}
+	if run.Status == store.StatusTimeout && run.Usage.CPUMS <= 0.95*run.Usage.WallMS {
 		t.Skipf("the machine is too busy: %v ms of CPU time in %v ms", run.Usage.CPUMS, run.Usage.WallMS)
 	}
 	if run.Status != store.StatusCPULimit {
