@@ -110,7 +110,7 @@ func (l *Launcher) endLockers(all []*custody, counts lockCounts) error {
 	for _, c := range all {
 		least = min(least, c.mostLocks())
 	}
-	if counts.total <= least {
+	if counts.total <= least && !counts.cut {
 		return nil
 	}
 	var errs []error

@@ -41,12 +41,18 @@ def flood():
         fd = os.memfd_create('a')
         for at in range(0, 20000, 2): fcntl.lockf(fd, fcntl.LOCK_EX, 1, at)
 `
-	for name, code := range map[string]string{
-		"one process":    flood + "flood()",
-		"many processes": flood + "for _ in range(20):\n    if os.fork() == 0: flood()\nsignal.pause()",
+	for name, c := range map[string]struct {
+		code   string
+		memory int64
+	}{
+		"one process":    {flood + "flood()", 256 << 20},
+		"many processes": {flood + "for _ in range(20):\n    if os.fork() == 0: flood()\nsignal.pause()", 256 << 20},
+		"much memory":    {flood + "flood()", 1 << 30}, // for as many as are looked at
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := python(t, spec(), time.Minute, code)
+			s := spec()
+			s.Limits.MemoryBytes = c.memory
+			r := python(t, s, 20*time.Second, c.code)
 			select {
 			case <-r.box.OOM():
 			default:
