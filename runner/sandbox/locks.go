@@ -21,12 +21,14 @@ const (
 	locksFile  = "/proc/locks"
 	locksEvery = 250 * time.Millisecond
 	// memoryPerLock gives how many there may be: a box's memory by this.
-	memoryPerLock = 64 << 10
+	memoryPerLock = 256 << 10
 	// maxLockLines bounds a look: for every page that is read the kernel goes through the
-	// list from its begin.
-	maxLockLines = 16 << 10
-	// lockRest is for how many times its length a look is followed by none.
-	lockRest = 20
+	// list from its begin, and waits for whoever is in it.
+	maxLockLines = 8 << 10
+	// lockRest is for how many times its length a look is followed by none, but not for
+	// longer than locksRarely: who makes looks slow must not be looked at less.
+	lockRest    = 20
+	locksRarely = time.Second
 )
 
 // lockCounts are the locks of a machine, by process; cut says that there are more.
@@ -76,7 +78,7 @@ func (l *Launcher) watchLocks() {
 			l.cfg.Log.Error("count the locks of boxes", "error", err)
 		}
 		// The machine's locks stand still meanwhile.
-		pause.Reset(max(locksEvery, lockRest*time.Since(began)))
+		pause.Reset(min(max(locksEvery, lockRest*time.Since(began)), locksRarely))
 	}
 }
 
