@@ -10,7 +10,8 @@
 //	history/events.jsonl     {"at", "kind", "data"}: the log of events
 //	runs/1/run.json          {"run", "update"}: a run that has ended, and the update it was of
 //	runs/1/output.txt        what it printed, all streams as they were read
-//	runs/1/output.index      lines of a stream's name and a number of bytes, in that order
+//	runs/1/output.index      lines of a stream's name, a number of bytes, and when they were
+//	                         printed (microseconds since 1970; may be left out), in that order
 //	runs/1/artefacts/a.png   files that it left, \ and % in their names as %5C and %25
 //	manifest.json            the room, and how much of all that there is; the last to be written
 //

@@ -95,7 +95,7 @@ func furnish(t testing.TB, st *store.Store, n int64, folded bool) {
 		must(t, st.CreateRun(ctx, run))
 	}
 	must(t, st.AppendOutput(ctx, roomID0, 1, 0, []store.Chunk{
-		{Stream: store.Stdout, Data: []byte("one\n")}, {Stream: store.Stdout, Data: []byte("two\n")}, {Stream: store.Stderr, Data: []byte("\xff\x00e")},
+		{Stream: store.Stdout, Data: []byte("one\n")}, {Stream: store.Stdout, Data: []byte("two\n")}, {Stream: store.Stderr, At: time.UnixMicro(1700000000000001), Data: []byte("\xff\x00e")},
 		{Stream: store.Stdout, Data: bytes.Repeat([]byte("x"), 2*outputPiece+1)},
 	}))
 	must(t, st.AddArtefacts(ctx, roomID0, 1, []store.Artefact{{Path: `plots/a%5C\b.png`, Data: []byte("png")}, {Path: "empty"}}))
@@ -166,7 +166,7 @@ func TestRoundTrip(t *testing.T) {
 			if !strings.HasPrefix(want["files/main.py"], "w3000") || !strings.Contains(want[manifestName], `"files_left_out": 1`) {
 				t.Errorf("%.100q, %s", want["files/main.py"], want[manifestName])
 			}
-			if want["runs/1/output.index"] != fmt.Sprintf("stdout 8\nstderr 3\nstdout %d\n", 2*outputPiece+1) || !strings.HasPrefix(want["runs/1/output.txt"], "one\ntwo\n\xff\x00exxx") {
+			if want["runs/1/output.index"] != fmt.Sprintf("stdout 8\nstderr 3 1700000000000001\nstdout %d\n", 2*outputPiece+1) || !strings.HasPrefix(want["runs/1/output.txt"], "one\ntwo\n\xff\x00exxx") {
 				t.Errorf("%q of %.50q", want["runs/1/output.index"], want["runs/1/output.txt"])
 			}
 			if _, ok := want["runs/4/run.json"]; ok {
@@ -389,6 +389,7 @@ func TestRefused(t *testing.T) {
 		{"an unknown stream", swap("runs/1/output.index", "stderr", "stdin"), "no stream"},
 		{"more output", swap("runs/1/output.index", "stdout 8", "stdout 9"), "not of"},
 		{"less output", swap("runs/1/output.index", "stdout 8\n", ""), "more than"},
+		{"output of no time", swap("runs/1/output.index", " 1700000000000001", " -1"), "no time"},
 		{"negative output", swap("runs/1/output.index", "stdout 8", "stdout -8"), "no stream"},
 
 		{"no events", drop(eventsName), eventsName},

@@ -431,12 +431,21 @@ func (b *Bundle) output(n int, fn func(store.Chunk) error) error {
 	}
 	defer text.Close()
 	differs := fmt.Errorf("it is not of %s", textName)
+	var offsets [4]int64
 	err = b.lines(index, 64, func(line []byte) error {
-		name, number, _ := strings.Cut(string(line), " ")
+		name, rest, _ := strings.Cut(string(line), " ")
+		number, when, timed := strings.Cut(rest, " ")
 		stream, ok := streams[name]
 		size, err := strconv.ParseInt(number, 10, 64)
 		if !ok || err != nil || size < 1 || size > maxOutput {
 			return fmt.Errorf("%.50q is no stream and number of bytes", line)
+		}
+		var at time.Time
+		if timed {
+			micros, err := strconv.ParseInt(when, 10, 64)
+			if at = time.UnixMicro(micros).UTC(); err != nil || !isTime(at) {
+				return fmt.Errorf("%.50q has no time as its third part", line)
+			}
 		}
 		for size > 0 {
 			data := make([]byte, min(size, outputPiece))
@@ -446,9 +455,10 @@ func (b *Bundle) output(n int, fn func(store.Chunk) error) error {
 				return err
 			}
 			size -= int64(len(data))
-			if err := fn(store.Chunk{Stream: stream, Data: data}); err != nil {
+			if err := fn(store.Chunk{Stream: stream, At: at, Offset: offsets[stream], Data: data}); err != nil {
 				return err
 			}
+			offsets[stream] += int64(len(data))
 		}
 		return nil
 	})
@@ -608,6 +618,9 @@ func (b *Bundle) storeRuns(ctx context.Context, st *store.Store, id string) erro
 		rows := 0
 		err = b.output(n, func(c store.Chunk) error {
 			rows++
+			if c.At.IsZero() { // a bundle of before there were times
+				c.At = run.CreatedAt
+			}
 			return st.AppendOutput(ctx, id, n, rows-1, []store.Chunk{c})
 		})
 		if err != nil {

@@ -221,14 +221,18 @@ func (b *writer) output(folder string, chunks []store.Chunk) error {
 	}
 	var index bytes.Buffer
 	for i := 0; i < len(chunks); {
-		stream, n := chunks[i].Stream, 0
-		for ; i < len(chunks) && chunks[i].Stream == stream; i++ {
+		stream, at, n := chunks[i].Stream, chunks[i].At, 0
+		for ; i < len(chunks) && chunks[i].Stream == stream && chunks[i].At.Equal(at); i++ {
 			if _, err := text.Write(chunks[i].Data); err != nil {
 				return fmt.Errorf("write output: %w", err)
 			}
 			n += len(chunks[i].Data)
 		}
-		fmt.Fprintln(&index, stream, n)
+		if at.IsZero() {
+			fmt.Fprintln(&index, stream, n)
+			continue
+		}
+		fmt.Fprintln(&index, stream, n, at.UnixMicro())
 	}
 	return b.entry(folder+indexName, index.Bytes())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -29,6 +30,7 @@ type Chunk struct {
 	Stream store.Stream
 	Offset int64 // of the first byte in its stream
 	Data   []byte
+	At     time.Time // when it was delivered
 }
 
 // piece is output that has no offset yet.
@@ -161,7 +163,7 @@ func newOutputLog() *outputLog { return &outputLog{changed: make(chan struct{})}
 func (l *outputLog) add(pieces []piece, room int64) (added []Chunk, over bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := len(l.chunks)
+	from, now := len(l.chunks), time.Now()
 	for _, p := range pieces {
 		if int64(len(p.data)) > room {
 			p.data, over = p.data[:room], true
@@ -170,7 +172,7 @@ func (l *outputLog) add(pieces []piece, room int64) (added []Chunk, over bool) {
 			continue
 		}
 		room -= int64(len(p.data))
-		l.chunks = append(l.chunks, Chunk{p.stream, size(l.sizes, p.stream), p.data[:len(p.data):len(p.data)]})
+		l.chunks = append(l.chunks, Chunk{p.stream, size(l.sizes, p.stream), p.data[:len(p.data):len(p.data)], now})
 		l.sizes.Add(p.stream, len(p.data))
 	}
 	if len(l.chunks) > from {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -143,16 +144,18 @@ func TestOutputLogExactlyFull(t *testing.T) {
 
 func TestJoinChunks(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), transcriptRowBytes-1)
+	at := time.Now()
 	chunks := []Chunk{
-		{store.Stdout, 0, []byte("a")}, {store.Stdout, 1, []byte("b")}, {store.Stdout, 2, []byte("c")},
-		{store.Stderr, 0, []byte("d")}, {store.Stdout, 3, big}, {store.Stdout, 3 + int64(len(big)), []byte("ef")},
+		{store.Stdout, 0, []byte("a"), at}, {store.Stdout, 1, []byte("b"), at}, {store.Stdout, 2, []byte("c"), at.Add(transcriptRowSpan)},
+		{store.Stderr, 0, []byte("d"), at}, {store.Stdout, 3, big, at}, {store.Stdout, 3 + int64(len(big)), []byte("ef"), at},
+		{store.Stdout, 5 + int64(len(big)), []byte("gh"), at.Add(2 * transcriptRowSpan)},
 	}
 	rows := joinChunks(chunks)
 	var got []string
 	for _, r := range rows {
 		got = append(got, r.Stream.String()+" "+string(r.Data[:min(3, len(r.Data))]))
 	}
-	if want := []string{"stdout abc", "stderr d", "stdout xxx", "stdout ef"}; !slices.Equal(got, want) {
+	if want := []string{"stdout abc", "stderr d", "stdout xxx", "stdout ef", "stdout gh"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if string(chunks[0].Data) != "a" {

@@ -12,8 +12,10 @@ const (
 	// transcriptPause is the least time between two writes of one run's output.
 	// A crash of the whole machine loses no more than that.
 	transcriptPause = 100 * time.Millisecond
-	// transcriptRowBytes is the most in one row.
+	// transcriptRowBytes is the most in one row, and transcriptRowSpan the time from its first
+	// byte to its last: what comes together for the eye is one row.
 	transcriptRowBytes = 256 << 10
+	transcriptRowSpan  = 16 * time.Millisecond
 	// transcriptRetry is the pause after a write that failed.
 	transcriptRetry = time.Second
 )
@@ -106,8 +108,8 @@ func joinChunks(chunks []Chunk) []store.Chunk {
 	copied := false // the last row is ours to append to
 	for _, c := range chunks {
 		last := len(rows) - 1
-		if last < 0 || rows[last].Stream != c.Stream || len(rows[last].Data)+len(c.Data) > transcriptRowBytes {
-			rows = append(rows, store.Chunk{Stream: c.Stream, Data: c.Data})
+		if last < 0 || rows[last].Stream != c.Stream || len(rows[last].Data)+len(c.Data) > transcriptRowBytes || c.At.Sub(rows[last].At) > transcriptRowSpan {
+			rows = append(rows, store.Chunk{Stream: c.Stream, At: c.At, Offset: c.Offset, Data: c.Data})
 			copied = false
 			continue
 		}

@@ -297,11 +297,13 @@ func (o *OutputSizes) Add(stream Stream, n int) {
 	}
 }
 
-// Chunk is a piece of a run's output. Chunks are in the order of reading, all
-// streams together.
+// Chunk is a piece of a run's output. Chunks are in the order of reading, all streams
+// together.
 type Chunk struct {
-	Stream Stream `db:"stream"`
-	Data   []byte `db:"data"`
+	Stream Stream
+	At     time.Time // when its first byte was read
+	Offset int64     // of its first byte in its stream
+	Data   []byte
 }
 
 // AppendOutput adds chunks to a run's transcript; seq is the number of chunks
@@ -309,8 +311,8 @@ type Chunk struct {
 func (s *Store) AppendOutput(ctx context.Context, room string, number, seq int, chunks []Chunk) error {
 	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
 		for i, c := range chunks {
-			_, err := tx.ExecContext(ctx, `INSERT INTO run_output (room_id, number, seq, stream, data) VALUES (?, ?, ?, ?, ?)`,
-				room, number, seq+i, c.Stream, c.Data)
+			_, err := tx.ExecContext(ctx, `INSERT INTO run_output (room_id, number, seq, stream, at, first, data) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+				room, number, seq+i, c.Stream, micros(c.At), c.Offset, c.Data)
 			if err != nil {
 				return fmt.Errorf("store output of run %d of room %s: %w", number, room, err)
 			}
@@ -321,10 +323,25 @@ func (s *Store) AppendOutput(ctx context.Context, room string, number, seq int, 
 
 // OutputChunks gives a run's transcript.
 func (s *Store) OutputChunks(ctx context.Context, room string, number int) ([]Chunk, error) {
-	var chunks []Chunk
-	err := s.read.SelectContext(ctx, &chunks, `SELECT stream, data FROM run_output WHERE room_id = ? AND number = ? ORDER BY seq`, room, number)
+	var rows []outputRow
+	err := s.read.SelectContext(ctx, &rows, `SELECT number, seq, stream, at, first, data FROM run_output WHERE room_id = ? AND number = ? ORDER BY seq`, room, number)
 	if err != nil {
 		return nil, fmt.Errorf("read output: %w", err)
 	}
+	chunks := make([]Chunk, len(rows))
+	for i, r := range rows {
+		chunks[i] = r.chunk()
+	}
 	return chunks, nil
 }
+
+type outputRow struct {
+	Number int    `db:"number"`
+	Seq    int    `db:"seq"`
+	Stream Stream `db:"stream"`
+	At     int64  `db:"at"`
+	First  int64  `db:"first"`
+	Data   []byte `db:"data"`
+}
+
+func (r outputRow) chunk() Chunk { return Chunk{r.Stream, fromMicros(r.At), r.First, r.Data} }
