@@ -94,9 +94,10 @@ func furnish(t testing.TB, st *store.Store, n int64, folded bool) {
 		}
 		must(t, st.CreateRun(ctx, run))
 	}
+	printed := time.UnixMicro(1700000000000000)
 	must(t, st.AppendOutput(ctx, roomID0, 1, 0, []store.Chunk{
-		{Stream: store.Stdout, Data: []byte("one\n")}, {Stream: store.Stdout, Data: []byte("two\n")}, {Stream: store.Stderr, At: time.UnixMicro(1700000000000001), Data: []byte("\xff\x00e")},
-		{Stream: store.Stdout, Data: bytes.Repeat([]byte("x"), 2*outputPiece+1)},
+		{Stream: store.Stdout, At: printed, Data: []byte("one\n")}, {Stream: store.Stdout, At: printed, Data: []byte("two\n")}, {Stream: store.Stderr, At: time.UnixMicro(1700000000000001), Data: []byte("\xff\x00e")},
+		{Stream: store.Stdout, At: printed, Data: bytes.Repeat([]byte("x"), 2*outputPiece+1)},
 	}))
 	must(t, st.AddArtefacts(ctx, roomID0, 1, []store.Artefact{{Path: `plots/a%5C\b.png`, Data: []byte("png")}, {Path: "empty"}}))
 	must(t, st.CreateRun(ctx, &store.Run{Room: roomID0, State: store.RunRunning, CreatedAt: time.Now(), DocSeq: n / 2})) // goes on
@@ -166,7 +167,7 @@ func TestRoundTrip(t *testing.T) {
 			if !strings.HasPrefix(want["files/main.py"], "w3000") || !strings.Contains(want[manifestName], `"files_left_out": 1`) {
 				t.Errorf("%.100q, %s", want["files/main.py"], want[manifestName])
 			}
-			if want["runs/1/output.index"] != fmt.Sprintf("stdout 8\nstderr 3 1700000000000001\nstdout %d\n", 2*outputPiece+1) || !strings.HasPrefix(want["runs/1/output.txt"], "one\ntwo\n\xff\x00exxx") {
+			if want["runs/1/output.index"] != fmt.Sprintf("stdout 8 1700000000000000\nstderr 3 1700000000000001\nstdout %d 1700000000000000\n", 2*outputPiece+1) || !strings.HasPrefix(want["runs/1/output.txt"], "one\ntwo\n\xff\x00exxx") {
 				t.Errorf("%q of %.50q", want["runs/1/output.index"], want["runs/1/output.txt"])
 			}
 			if _, ok := want["runs/4/run.json"]; ok {
