@@ -389,7 +389,7 @@ func TestRefused(t *testing.T) {
 		{"output without its index", drop("runs/1/output.index"), "not both"},
 		{"an unknown stream", swap("runs/1/output.index", "stderr", "stdin"), "no stream"},
 		{"more output", swap("runs/1/output.index", "stdout 8", "stdout 9"), "not of"},
-		{"less output", swap("runs/1/output.index", "stdout 8\n", ""), "more than"},
+		{"less output", swap("runs/1/output.index", "stdout 8 1700000000000000\n", ""), "more than"},
 		{"output of no time", swap("runs/1/output.index", " 1700000000000001", " -1"), "no time"},
 		{"negative output", swap("runs/1/output.index", "stdout 8", "stdout -8"), "no stream"},
 
