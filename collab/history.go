@@ -29,27 +29,67 @@ const (
 
 // FilesAt gives a room's files and state vector at a moment. Before the first update there
 // are none. The error is a *store.HistoryGoneError for a moment that is not known any more.
-func (h *Hub) FilesAt(ctx context.Context, id string, at time.Time) ([]File, []byte, error) {
-	return h.replay(ctx, func(apply func([]byte) error) error { return h.store.ReplayUntil(ctx, id, at, apply) })
+func (h *Hub) FilesAt(ctx context.Context, id string, at time.Time) (files []File, stateVector []byte, err error) {
+	err = h.replay(ctx, func(apply func([]byte) error) error { return h.store.ReplayUntil(ctx, id, at, apply) },
+		func(doc *ycrdt.Doc) error {
+			files, stateVector = FilesOf(doc), doc.StateVector()
+			return nil
+		})
+	return files, stateVector, err
 }
 
 // FilesAtSeq gives a room's files and state vector as of one of its updates, as FilesAt does.
-func (h *Hub) FilesAtSeq(ctx context.Context, id string, seq int64) ([]File, []byte, error) {
-	return h.replay(ctx, func(apply func([]byte) error) error { return h.store.ReplayUntilSeq(ctx, id, seq, apply) })
+func (h *Hub) FilesAtSeq(ctx context.Context, id string, seq int64) (files []File, stateVector []byte, err error) {
+	err = h.replay(ctx, func(apply func([]byte) error) error { return h.store.ReplayUntilSeq(ctx, id, seq, apply) },
+		func(doc *ycrdt.Doc) error {
+			files, stateVector = FilesOf(doc), doc.StateVector()
+			return nil
+		})
+	return files, stateVector, err
 }
 
-func (h *Hub) replay(ctx context.Context, log func(apply func([]byte) error) error) ([]File, []byte, error) {
+// StateAtSeq gives a room's document as of one of its updates, as an update that makes it, and
+// its files, as FilesAtSeq does.
+func (h *Hub) StateAtSeq(ctx context.Context, id string, seq int64) (state []byte, files []File, err error) {
+	err = h.replay(ctx, func(apply func([]byte) error) error { return h.store.ReplayUntilSeq(ctx, id, seq, apply) },
+		func(doc *ycrdt.Doc) (err error) {
+			files = FilesOf(doc)
+			state, err = doc.EncodeStateAsUpdate(nil)
+			return err
+		})
+	return state, files, err
+}
+
+// replay makes a document of what log has, and shows it.
+func (h *Hub) replay(ctx context.Context, log func(apply func([]byte) error) error, show func(*ycrdt.Doc) error) error {
 	select {
 	case h.replays <- struct{}{}:
 		defer func() { <-h.replays }()
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return ctx.Err()
 	}
 	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
 	if err := log(doc.ApplyUpdate); err != nil {
-		return nil, nil, fmt.Errorf("replay: %w", err)
+		return fmt.Errorf("replay: %w", err)
 	}
-	return FilesOf(doc), doc.StateVector(), nil
+	return show(doc)
+}
+
+// Settle returns when all that a room's document has is saved.
+func (h *Hub) Settle(ctx context.Context, id string) error {
+	h.mu.Lock()
+	_, loaded := h.rooms[id]
+	h.mu.Unlock()
+	if !loaded {
+		return nil
+	}
+	r, err := h.Acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer r.Release()
+	_, err = r.StateVector(ctx)
+	return err
 }
 
 // KeepsHistory is for how long history is kept; 0 is forever.

@@ -89,6 +89,16 @@ func (in *input) by() map[string]int64 {
 	return maps.Clone(in.counts)
 }
 
+// typed counts all bytes that were sent.
+func (in *input) typed() (n int64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, each := range in.counts {
+		n += each
+	}
+	return n
+}
+
 // next gives what to write now, or says that the end has come.
 func (in *input) next() (p []byte, eof bool) {
 	in.mu.Lock()

@@ -122,6 +122,9 @@ func (run *Run) Stdin(by string, p []byte) error {
 	return nil
 }
 
+// Typed counts the bytes that were typed for the program so far.
+func (run *Run) Typed() int64 { return run.input.typed() }
+
 // StdinEOF ends the input: a pipe is closed, a terminal is sent Ctrl+D.
 func (run *Run) StdinEOF() error {
 	if run.job.Mode == ModeTerminal {

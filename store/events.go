@@ -11,8 +11,8 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Event is an entry of a room's event log: who came and went, who drove, what
-// was changed. Edits and runs have tables of their own, on the same clock.
+// Event is an entry of a room's log that is neither an edit nor output: who came and went,
+// who drove, what was typed for a program, how runs went. See Log.
 type Event struct {
 	ID     int64
 	RoomID string
@@ -41,19 +41,10 @@ func (s *Store) AppendEvents(ctx context.Context, events []Event) error {
 
 // Events gives a room's events after one, oldest first.
 func (s *Store) Events(ctx context.Context, room string, after int64, limit int) ([]Event, error) {
-	var rows []struct {
-		ID   int64  `db:"id"`
-		At   int64  `db:"at"`
-		Kind string `db:"kind"`
-		Data string `db:"data"`
-	}
+	var rows []eventRow
 	err := s.read.SelectContext(ctx, &rows, `SELECT id, at, kind, data FROM events WHERE room_id = ? AND id > ? ORDER BY id LIMIT ?`, room, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
-	events := make([]Event, len(rows))
-	for i, r := range rows {
-		events[i] = Event{r.ID, room, fromMicros(r.At), r.Kind, json.RawMessage(r.Data)}
-	}
-	return events, nil
+	return eventsOf(room, rows), nil
 }

@@ -70,32 +70,39 @@ func (s *Store) ReplayUntil(ctx context.Context, room string, at time.Time, appl
 		if err != nil {
 			return err
 		}
-		// By number and not by time alone: where the clock was set back, an update
-		// must not be without those it builds on.
-		var r row
-		err = tx.QueryRowContext(ctx, `SELECT seq, n, at, author, data FROM updates WHERE room_id = ? AND at <= ? ORDER BY seq DESC LIMIT 1`,
-			room, micros(at)).Scan(&r.seq, &r.n, &r.at, &r.author, &r.data)
-		switch {
-		case err == nil:
-		case !errors.Is(err, sql.ErrNoRows):
-			return fmt.Errorf("find the last update until %v: %w", at, err)
-		case h.BaseSeq == 0:
-			return nil
-		case micros(at) < h.BaseAt:
-			return h.gone()
-		default:
-			return s.replay(ctx, tx, room, h, h.BaseSeq, apply)
+		seq, err := lastUntil(ctx, tx, room, h, at)
+		if err != nil || seq == 0 {
+			return err
 		}
-		updates, err := r.updates()
-		if err != nil {
-			return fmt.Errorf("read updates up to %d: %w", r.seq, err)
-		}
-		last := len(updates) - 1
-		for last > 0 && updates[last].At.After(at) { // the first is not
-			last--
-		}
-		return s.replay(ctx, tx, room, h, updates[last].Seq, apply)
+		return s.replay(ctx, tx, room, h, seq, apply)
 	})
+}
+
+// lastUntil gives the number of the last update until a time, or 0 before the first.
+func lastUntil(ctx context.Context, tx *sqlx.Tx, room string, h head, at time.Time) (int64, error) {
+	// By number and not by time alone: where the clock was set back, an update
+	// must not be without those it builds on.
+	var r row
+	err := tx.QueryRowContext(ctx, `SELECT seq, n, at, author, data FROM updates WHERE room_id = ? AND at <= ? ORDER BY seq DESC LIMIT 1`,
+		room, micros(at)).Scan(&r.seq, &r.n, &r.at, &r.author, &r.data)
+	switch {
+	case err == nil:
+	case !errors.Is(err, sql.ErrNoRows):
+		return 0, fmt.Errorf("find the last update until %v: %w", at, err)
+	case h.BaseSeq > 0 && micros(at) < h.BaseAt:
+		return 0, h.gone()
+	default:
+		return h.BaseSeq, nil
+	}
+	updates, err := r.updates()
+	if err != nil {
+		return 0, fmt.Errorf("read updates up to %d: %w", r.seq, err)
+	}
+	last := len(updates) - 1
+	for last > 0 && updates[last].At.After(at) { // the first is not
+		last--
+	}
+	return updates[last].Seq, nil
 }
 
 // ReplayUntilSeq is ReplayUntil for the moment after an update.

@@ -25,12 +25,15 @@ type eventLog struct {
 
 	mu      sync.Mutex // guards below
 	waiting []store.Event
+	added   int64         // so far
+	written int64         // of those, or lost
+	wrote   chan struct{} // closed and replaced when more is
 	lost    int
 	closed  bool
 }
 
 func newEventLog(st *store.Store, log *slog.Logger) *eventLog {
-	l := &eventLog{store: st, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &eventLog{store: st, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), wrote: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -47,6 +50,7 @@ func (l *eventLog) add(room string, e live.Event) {
 		l.lost++
 		return
 	}
+	l.added++
 	l.waiting = append(l.waiting, store.Event{RoomID: room, Kind: e.Kind, At: time.Now(), Data: data})
 	l.signal()
 }
@@ -72,9 +76,36 @@ func (l *eventLog) run() {
 			if err := l.store.AppendEvents(context.Background(), batch); err != nil {
 				l.log.Error("write event log", "count", len(batch), "error", err)
 			}
+			l.mu.Lock()
+			l.written += int64(len(batch))
+			close(l.wrote)
+			l.wrote = make(chan struct{})
+			l.mu.Unlock()
 		}
 		if closed {
 			return
+		}
+	}
+}
+
+// flush returns when all that was added before is in the store, or could not be.
+func (l *eventLog) flush(ctx context.Context) error {
+	l.mu.Lock()
+	until := l.added
+	l.mu.Unlock()
+	for {
+		l.mu.Lock()
+		written, wrote := l.written, l.wrote
+		l.mu.Unlock()
+		if written >= until {
+			return nil
+		}
+		select {
+		case <-wrote:
+		case <-l.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -276,6 +276,7 @@ func (c *liveClient) stdin(number int, data []byte) error {
 		if err := run.Stdin(c.id, data); err != nil {
 			return err
 		}
+		c.server.noteInput(c.access.room.ID, run.Number(), c.id, data, run.Typed()-int64(len(data)))
 		if run.Snapshot().Mode == runner.ModePipes {
 			seat.Echo(string(data))
 		}

@@ -313,7 +313,7 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 	if err != nil {
 		return nil, err
 	}
-	s.events.add(id, live.Event{Kind: "room", Data: patch})
+	s.events.add(id, live.Event{Kind: kindRoom, Data: patch})
 	s.live.Peek(id, func(room *live.Room) {
 		room.BroadcastAnswer(map[string]any{"type": "room.updated", "room": view}, answer)
 		if row.Ended {

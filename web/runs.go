@@ -82,23 +82,30 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 	if err != nil {
 		return nil, err
 	}
+	queued := false
 	start.Events = func(e runner.Event) {
 		switch e.Kind {
 		case runner.EventQueued:
+			if !queued { // and not only moved
+				queued = true
+				s.noteRun(e)
+				if start.Stdin != nil {
+					s.noteInput(id, e.Run.Number, by.id, []byte(*start.Stdin), 0)
+				}
+			}
 			room.RunQueued(e.Run, e.Position, live.Answer{To: by.id, Ref: by.ref})
 			by.ref = nil // a new position answers nobody
 		case runner.EventStarted:
+			s.noteRun(e)
 			room.RunStarted(e.Run)
 		case runner.EventStage:
+			s.noteRun(e)
 			room.RunStage(e.Run)
 		case runner.EventOutput:
 			room.RunOutput(e.Run.Number, uint8(e.Stream), e.Data)
 		case runner.EventExited:
+			s.noteRun(e)
 			room.RunExited(e.Run)
-			for who, bytes := range e.Input {
-				s.events.add(id, live.Event{Kind: "stdin", Data: map[string]any{"run": e.Run.Number, "by": who, "bytes": bytes}})
-			}
-			s.events.add(id, live.Event{Kind: "run", Data: map[string]any{"run": e.Run.Number, "status": e.Run.Status}})
 			s.live.Release(room)
 		}
 	}

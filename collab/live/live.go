@@ -13,7 +13,8 @@
 //     when it was sent, and a participant's writer catches up to there before
 //     it writes the message. A slow reader therefore costs no memory, and one
 //     who joins late is no special case.
-//   - Nothing here does I/O, and no callback is called with the lock held.
+//   - Nothing here does I/O. The log alone is called with the lock held, so that it has
+//     what happened in the order in which it did.
 package live
 
 import (
@@ -119,7 +120,7 @@ type Hub struct {
 }
 
 // NewHub makes a hub. log is told of joins, departures and hand-overs, in
-// order per room; it must not block. A room admits most participants, or MaxParticipants if
+// order per room; it must not block, nor call back. A room admits most participants, or MaxParticipants if
 // that is 0.
 func NewHub(log func(room string, e Event), most int) *Hub {
 	if most == 0 {
@@ -265,7 +266,6 @@ type Room struct {
 	output    *output    // of run
 	savedAt   time.Time
 	savedWait *time.Timer
-	events    []Event // to be logged once mu is free
 }
 
 // JoinRequest is what a socket says about the person behind it.
@@ -448,17 +448,10 @@ func (r *Room) outputLen() int64 {
 	return r.output.len()
 }
 
-func (r *Room) note(kind string, data any) { r.events = append(r.events, Event{kind, data}) }
+// note writes to the room's log. mu is held.
+func (r *Room) note(kind string, data any) { r.hub.log(r.id, Event{kind, data}) }
 
-// unlock frees mu and then hands on what is to be logged.
-func (r *Room) unlock() {
-	events := r.events
-	r.events = nil
-	r.mu.Unlock()
-	for _, e := range events {
-		r.hub.log(r.id, e)
-	}
-}
+func (r *Room) unlock() { r.mu.Unlock() }
 
 // resumeToken proves in a later connection that it is the same person: the
 // participant's id and an HMAC over it, the room and the token they came by,
