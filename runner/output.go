@@ -31,6 +31,7 @@ type Chunk struct {
 	Offset int64 // of the first byte in its stream
 	Data   []byte
 	At     time.Time // when it was delivered
+	answer bool      // something was typed since the last
 }
 
 // piece is output that has no offset yet.
@@ -154,6 +155,7 @@ type outputLog struct {
 	sizes   store.OutputSizes
 	changed chan struct{} // closed and replaced when there is more
 	ended   bool
+	typed   bool // something was, since the last chunk
 }
 
 func newOutputLog() *outputLog { return &outputLog{changed: make(chan struct{})} }
@@ -172,7 +174,8 @@ func (l *outputLog) add(pieces []piece, room int64) (added []Chunk, over bool) {
 			continue
 		}
 		room -= int64(len(p.data))
-		l.chunks = append(l.chunks, Chunk{p.stream, size(l.sizes, p.stream), p.data[:len(p.data):len(p.data)], now})
+		l.chunks = append(l.chunks, Chunk{p.stream, size(l.sizes, p.stream), p.data[:len(p.data):len(p.data)], now, l.typed})
+		l.typed = false
 		l.sizes.Add(p.stream, len(p.data))
 	}
 	if len(l.chunks) > from {
@@ -180,6 +183,13 @@ func (l *outputLog) add(pieces []piece, room int64) (added []Chunk, over bool) {
 		l.changed = make(chan struct{})
 	}
 	return l.chunks[from:], over
+}
+
+// answers says that what comes next comes after something that was typed.
+func (l *outputLog) answers() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.typed = true
 }
 
 // end says that there will be no more.

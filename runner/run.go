@@ -115,6 +115,7 @@ func (run *Run) Stdin(by string, p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	run.output.answers()
 	if err := run.input.add(by, p); err != nil {
 		return err
 	}

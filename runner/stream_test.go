@@ -146,16 +146,17 @@ func TestJoinChunks(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), transcriptRowBytes-1)
 	at := time.Now()
 	chunks := []Chunk{
-		{store.Stdout, 0, []byte("a"), at}, {store.Stdout, 1, []byte("b"), at}, {store.Stdout, 2, []byte("c"), at.Add(transcriptRowSpan)},
-		{store.Stderr, 0, []byte("d"), at}, {store.Stdout, 3, big, at}, {store.Stdout, 3 + int64(len(big)), []byte("ef"), at},
-		{store.Stdout, 5 + int64(len(big)), []byte("gh"), at.Add(2 * transcriptRowSpan)},
+		{store.Stdout, 0, []byte("a"), at, false}, {store.Stdout, 1, []byte("b"), at, false}, {store.Stdout, 2, []byte("c"), at.Add(transcriptRowSpan), false},
+		{store.Stderr, 0, []byte("d"), at, false}, {store.Stdout, 3, big, at, false}, {store.Stdout, 3 + int64(len(big)), []byte("ef"), at, false},
+		{store.Stdout, 5 + int64(len(big)), []byte("gh"), at.Add(2 * transcriptRowSpan), false},
+		{store.Stdout, 7 + int64(len(big)), []byte("ij"), at.Add(2 * transcriptRowSpan), true},
 	}
 	rows := joinChunks(chunks)
 	var got []string
 	for _, r := range rows {
 		got = append(got, r.Stream.String()+" "+string(r.Data[:min(3, len(r.Data))]))
 	}
-	if want := []string{"stdout abc", "stderr d", "stdout xxx", "stdout ef", "stdout gh"}; !slices.Equal(got, want) {
+	if want := []string{"stdout abc", "stderr d", "stdout xxx", "stdout ef", "stdout gh", "stdout ij"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if string(chunks[0].Data) != "a" {

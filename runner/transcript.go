@@ -13,7 +13,8 @@ const (
 	// A crash of the whole machine loses no more than that.
 	transcriptPause = 100 * time.Millisecond
 	// transcriptRowBytes is the most in one row, and transcriptRowSpan the time from its first
-	// byte to its last: what comes together for the eye is one row.
+	// byte to its last: what comes together for the eye is one row. An answer begins one, so that
+	// it stands in the log after what was typed.
 	transcriptRowBytes = 256 << 10
 	transcriptRowSpan  = 16 * time.Millisecond
 	// transcriptRetry is the pause after a write that failed.
@@ -108,7 +109,7 @@ func joinChunks(chunks []Chunk) []store.Chunk {
 	copied := false // the last row is ours to append to
 	for _, c := range chunks {
 		last := len(rows) - 1
-		if last < 0 || rows[last].Stream != c.Stream || len(rows[last].Data)+len(c.Data) > transcriptRowBytes || c.At.Sub(rows[last].At) > transcriptRowSpan {
+		if last < 0 || c.answer || rows[last].Stream != c.Stream || len(rows[last].Data)+len(c.Data) > transcriptRowBytes || c.At.Sub(rows[last].At) > transcriptRowSpan {
 			rows = append(rows, store.Chunk{Stream: c.Stream, At: c.At, Offset: c.Offset, Data: c.Data})
 			copied = false
 			continue

@@ -46,12 +46,15 @@ func (l *eventLog) add(room string, e live.Event) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
 	if l.closed || len(l.waiting) >= maxWaitingEvents {
 		l.lost++
 		return
 	}
 	l.added++
-	l.waiting = append(l.waiting, store.Event{RoomID: room, Kind: e.Kind, At: time.Now(), Data: data})
+	l.waiting = append(l.waiting, store.Event{RoomID: room, Kind: e.Kind, At: e.At, Data: data})
 	l.signal()
 }
 

@@ -67,13 +67,13 @@ func (s *Server) noteRun(e runner.Event) {
 	s.events.add(run.Room, live.Event{Kind: kindRun, Data: data})
 }
 
-// noteInput writes to the log what was typed for a run, after so many bytes before.
-func (s *Server) noteInput(room string, run int, by string, input []byte, before int64) {
+// noteInput writes to the log what was typed for a run, at a time and after so many bytes before.
+func (s *Server) noteInput(at time.Time, room string, run int, by string, input []byte, before int64) {
 	data := map[string]any{"run": run, "by": by, "bytes": len(input)}
 	if before+int64(len(input)) <= maxKeptInput {
 		addText(data, input)
 	}
-	s.events.add(room, live.Event{Kind: kindStdin, Data: data})
+	s.events.add(room, live.Event{Kind: kindStdin, Data: data, At: at})
 }
 
 // addText puts bytes into an object: as text where they are, else in base64.

@@ -273,10 +273,11 @@ func (c *liveClient) asDriver(number int, fn func(*runner.Run, live.Seat) error)
 // stdin passes input on and, where no terminal echoes it, shows it to all.
 func (c *liveClient) stdin(number int, data []byte) error {
 	return c.asDriver(number, func(run *runner.Run, seat live.Seat) error {
+		at := time.Now() // the program may answer before Stdin returns
 		if err := run.Stdin(c.id, data); err != nil {
 			return err
 		}
-		c.server.noteInput(c.access.room.ID, run.Number(), c.id, data, run.Typed()-int64(len(data)))
+		c.server.noteInput(at, c.access.room.ID, run.Number(), c.id, data, run.Typed()-int64(len(data)))
 		if run.Snapshot().Mode == runner.ModePipes {
 			seat.Echo(string(data))
 		}

@@ -106,6 +106,7 @@ type Participant struct {
 type Event struct {
 	Kind string
 	Data any
+	At   time.Time // zero for now
 }
 
 // Hub holds the live side of every room in use. Guarded by mu.
@@ -449,7 +450,7 @@ func (r *Room) outputLen() int64 {
 }
 
 // note writes to the room's log. mu is held.
-func (r *Room) note(kind string, data any) { r.hub.log(r.id, Event{kind, data}) }
+func (r *Room) note(kind string, data any) { r.hub.log(r.id, Event{Kind: kind, Data: data}) }
 
 func (r *Room) unlock() { r.mu.Unlock() }
 
