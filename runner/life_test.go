@@ -377,7 +377,9 @@ func TestStartFromExit(t *testing.T) {
 }
 
 func TestQuotasOfRunner(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{ActivePerParticipant: 1, PerMinute: 2, PerMinuteRoom: 3, PerMinuteIP: 3} })
+	r := testRunner(t, func(c *Config) {
+		c.Quotas = &Quotas{ActivePerParticipant: 1, PerMinute: 2, PerMinuteRoom: 3, PerMinuteIP: 3}
+	})
 	first := start(t, r, program("bash", "read x"))
 	req := program("bash", "echo no")
 	req.Room, req.By = first.run.job.Room, "ann"
