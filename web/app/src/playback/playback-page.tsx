@@ -15,7 +15,7 @@ import { FileIcon, KeyboardIcon, Logo, PauseIcon, PlayIcon, SkipBackIcon, SkipIc
 import { ThemeButton } from '../ui/theme-button.tsx'
 import { loadLog, runsOf, type Log } from './log.ts'
 import { Player, speeds } from './player.ts'
-import { Timeline } from './timeline.tsx'
+import { KEY_MS, Timeline } from './timeline.tsx'
 
 type Loading = { log: Log } | { entries: number } | { failed: string }
 
@@ -53,8 +53,8 @@ function Playing({ link, log }: { link: RoomLink; log: Log }) {
       // Keys of the page's own, where no control has use for them.
       if (event.target instanceof Element && event.target.closest('input, select, button, a') !== null) return
       if (event.key === ' ') toggle(player)
-      else if (event.key === 'ArrowLeft') player.seek(player.time.value - 5_000)
-      else if (event.key === 'ArrowRight') player.seek(player.time.value + 5_000)
+      else if (event.key === 'ArrowLeft') player.seek(player.time.value - KEY_MS)
+      else if (event.key === 'ArrowRight') player.seek(player.time.value + KEY_MS)
       else return
       event.preventDefault()
     }

@@ -7,6 +7,8 @@ import type { Player } from './player.ts'
 
 /** How finely edits are marked. */
 const PIECES = 300
+/** How far a key goes. */
+export const KEY_MS = 5_000
 
 export function Timeline({ player, hidden }: { player: Player; hidden: ReadonlySet<string> }) {
   const { log } = player
@@ -31,8 +33,15 @@ export function Timeline({ player, hidden }: { player: Player; hidden: ReadonlyS
         <i class="now-mark" style={{ left: place(now) }} />
       </div>
       <input
-        type="range" class="scrub" data-testid="scrub" aria-label={t.playback.position} min={0} max={length} step={100} value={now - log.start}
+        type="range" class="scrub" data-testid="scrub" aria-label={t.playback.position} min={0} max={length} step={1} value={now - log.start}
         aria-valuetext={t.playback.at(clock(now - log.start), clock(length))}
+        onKeyDown={(e) => {
+          // A millisecond, the slider's own step, is nothing to a key.
+          const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10 }[e.key]
+          if (by === undefined) return
+          e.preventDefault()
+          player.seek(player.time.value + by * KEY_MS)
+        }}
         onInput={(e) => player.seek(log.start + e.currentTarget.valueAsNumber)}
       />
     </div>
