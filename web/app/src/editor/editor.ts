@@ -116,5 +116,5 @@ const naming = (path: string): Extension => [
 /** Read-only text can still be focused, selected and copied. */
 const accessTo = (readOnly: boolean): Extension => [
   EditorState.readOnly.of(readOnly),
-  EditorView.contentAttributes.of({ 'aria-readonly': String(readOnly) }),
+  EditorView.contentAttributes.of({ 'aria-readonly': String(readOnly), tabindex: '0' }),
 ]

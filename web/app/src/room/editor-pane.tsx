@@ -4,6 +4,7 @@ import { textOf, type FileEntry } from '../doc/files.ts'
 import { FileEditor } from '../editor/editor.ts'
 import { t } from '../strings.ts'
 import type { RoomSession } from './session.ts'
+import { Splitter } from './splitter.tsx'
 
 export function EditorPane({ session }: { session: RoomSession }) {
   const file = session.shown.value
@@ -23,6 +24,7 @@ export function EditorPane({ session }: { session: RoomSession }) {
         : file === undefined
           ? <p class="pane-message">{t.noFile}</p>
           : <Editor key={file.id} session={session} file={file} histories={histories} />}
+      <Splitter />
     </main>
   )
 }

@@ -17,6 +17,7 @@ export function TopBar({ session }: { session: RoomSession }) {
   return (
     <header class="top-bar">
       <a class="brand" href="/" aria-label={`${t.product}: ${t.toStart}`}><Logo /></a>
+      <h1 class="sr-only">{session.title.value || t.untitled}</h1>
       <Title session={session} />
       <LanguageSelect session={session} />
       <span class="spacer" />
