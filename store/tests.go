@@ -288,10 +288,15 @@ func (s *Store) SetTests(ctx context.Context, room string, cases []TestCase) err
 
 // Tests gives a room's test cases in their order.
 func (s *Store) Tests(ctx context.Context, room string) ([]TestCase, error) {
-	var cases []TestCase
-	err := selectRecords(ctx, s.read, &cases, `SELECT record FROM test_cases WHERE room_id = ? ORDER BY position`, room)
-	if err != nil {
+	var records [][]byte
+	if err := s.read.SelectContext(ctx, &records, `SELECT record FROM test_cases WHERE room_id = ? ORDER BY position`, room); err != nil {
 		return nil, fmt.Errorf("read test cases: %w", err)
+	}
+	cases := make([]TestCase, len(records))
+	for i, record := range records {
+		if err := json.Unmarshal(record, &cases[i]); err != nil {
+			return nil, fmt.Errorf("decode stored test case: %w", err)
+		}
 	}
 	return cases, nil
 }
@@ -308,13 +313,15 @@ func (s *Store) AddTestResult(ctx context.Context, run *Run, res *TestResult) er
 }
 
 func addTestResult(ctx context.Context, tx *sqlx.Tx, run *Run, res *TestResult) error {
-	record, err := json.Marshal(res)
+	short := *res
+	short.Stdout, short.Stderr = "", ""
+	record, err := json.Marshal(&short)
 	if err != nil {
 		return fmt.Errorf("encode test result: %w", err)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO test_results (room_id, number, seq, record)
-		SELECT ?, ?, COALESCE(MAX(seq) + 1, 0), ? FROM test_results WHERE room_id = ? AND number = ?`,
-		run.Room, run.Number, string(record), run.Room, run.Number)
+	_, err = tx.ExecContext(ctx, `INSERT INTO test_results (room_id, number, seq, record, stdout, stderr)
+		SELECT ?, ?, COALESCE(MAX(seq) + 1, 0), ?, ?, ? FROM test_results WHERE room_id = ? AND number = ?`,
+		run.Room, run.Number, string(record), res.Stdout, res.Stderr, run.Room, run.Number)
 	if err != nil {
 		return fmt.Errorf("store result of test %q of run %d: %w", res.ID, run.Number, err)
 	}
@@ -323,25 +330,21 @@ func addTestResult(ctx context.Context, tx *sqlx.Tx, run *Run, res *TestResult) 
 
 // TestResults gives what became of a run's cases, in the order in which they ended.
 func (s *Store) TestResults(ctx context.Context, room string, number int) ([]TestResult, error) {
-	var results []TestResult
-	err := selectRecords(ctx, s.read, &results, `SELECT record FROM test_results WHERE room_id = ? AND number = ? ORDER BY seq`, room, number)
+	var rows []struct {
+		Record []byte `db:"record"`
+		Stdout string `db:"stdout"`
+		Stderr string `db:"stderr"`
+	}
+	err := s.read.SelectContext(ctx, &rows, `SELECT record, stdout, stderr FROM test_results WHERE room_id = ? AND number = ? ORDER BY seq`, room, number)
 	if err != nil {
 		return nil, fmt.Errorf("read test results: %w", err)
 	}
-	return results, nil
-}
-
-// selectRecords reads rows of one JSON value each.
-func selectRecords[T any](ctx context.Context, q sqlx.QueryerContext, into *[]T, query string, args ...any) error {
-	var records [][]byte
-	if err := sqlx.SelectContext(ctx, q, &records, query, args...); err != nil {
-		return err
-	}
-	*into = make([]T, len(records))
-	for i, record := range records {
-		if err := json.Unmarshal(record, &(*into)[i]); err != nil {
-			return fmt.Errorf("decode: %w", err)
+	results := make([]TestResult, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal(row.Record, &results[i]); err != nil {
+			return nil, fmt.Errorf("decode stored test result: %w", err)
 		}
+		results[i].Stdout, results[i].Stderr = row.Stdout, row.Stderr
 	}
-	return nil
+	return results, nil
 }

@@ -14,7 +14,9 @@ CREATE TABLE test_results (
     room_id TEXT NOT NULL,
     number  INTEGER NOT NULL,
     seq     INTEGER NOT NULL, -- from 0, in the order in which they ended
-    record  TEXT NOT NULL,    -- the whole result as JSON, as hosts see it
+    record  TEXT NOT NULL,    -- the result as JSON, as hosts see it, without what was printed
+    stdout  TEXT NOT NULL,    -- which JSON might make six times as long
+    stderr  TEXT NOT NULL,
     PRIMARY KEY (room_id, number, seq),
     FOREIGN KEY (room_id, number) REFERENCES runs (room_id, number) ON DELETE CASCADE
 ) STRICT;
