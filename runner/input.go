@@ -29,6 +29,7 @@ type input struct {
 
 	mu     sync.Mutex // guards below
 	buf    []byte
+	given  bool // some was given to the program, or thrown away
 	open   bool // the last line that was typed has no end yet
 	eof    bool // nothing comes after buf
 	closed bool // the program reads no more
@@ -48,6 +49,7 @@ func (in *input) add(by string, p []byte) error {
 	case in.eof:
 		return &InputError{"stdin", "the end of the input was sent: nothing can follow it"}
 	case in.closed || len(p) == 0:
+		in.given = in.given || len(p) > 0
 		return nil
 	case len(in.buf)+len(p) > maxInputBytes:
 		return &InputError{"stdin", fmt.Sprintf("the program has not read %s of input yet: wait until it has, %s is the most that can wait",
@@ -106,6 +108,7 @@ func (in *input) next() (p []byte, eof bool) {
 	n := min(len(in.buf), inputWriteBytes)
 	p = in.buf[:n:n]
 	in.buf = in.buf[n:]
+	in.given = in.given || n > 0
 	if len(in.buf) == 0 {
 		in.buf = nil
 	}
@@ -117,8 +120,21 @@ func (in *input) next() (p []byte, eof bool) {
 func (in *input) close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.given = in.given || len(in.buf) > 0
 	in.closed, in.buf = true, nil
 	signal(in.space)
+}
+
+// revive makes the input that of another program, after the one that it was for is gone. If
+// some of it is gone, too, it cannot.
+func (in *input) revive() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.given {
+		return false
+	}
+	in.closed = false
+	return true
 }
 
 // writeTo writes to the program until the input's end, the program's or ctx's.

@@ -93,6 +93,79 @@ func TestBoxDies(t *testing.T) {
 	}
 }
 
+// A program that nobody has noticed yet when its box dies is run again, once; one that has
+// shown or read something is not.
+func TestRunAgain(t *testing.T) {
+	r := testRunner(t)
+	kill := func(arg string) {
+		eventually(t, "the program", func() bool { return killBoxOf(t, "sleep\x00"+arg+"\x00") })
+	}
+	typed := func(rec *recorder) { check(t, rec.run.Stdin("ann", []byte("x\n"))) }
+	for name, c := range map[string]struct {
+		code    string
+		sleep   string
+		kills   int
+		before  func(*recorder)
+		attempt int
+		status  store.Status
+		prints  string
+	}{
+		"unnoticed":    {"sleep 1235.1 & read x; echo $x", "1235.1", 1, nil, 2, store.StatusExited, "late\n"},
+		"twice":        {"exec sleep 1235.2", "1235.2", 2, nil, 2, store.StatusLost, ""},
+		"after output": {"echo a; exec sleep 1235.3", "1235.3", 1, func(rec *recorder) { rec.waitOutput(store.Stdout, "a") }, 1, store.StatusLost, "a\n"},
+		"after input":  {"read x; exec sleep 1235.4", "1235.4", 1, typed, 1, store.StatusLost, ""},
+		"input unread": {"exec sleep 1235.5", "1235.5", 1, typed, 1, store.StatusLost, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec := start(t, r, program("bash", c.code))
+			if c.before != nil {
+				c.before(rec)
+			}
+			for n := range c.kills {
+				kill(c.sleep)
+				if n+1 < c.attempt {
+					rec.wait("the second attempt", func() bool { return rec.events[len(rec.events)-1].Run.Attempt == 2 })
+				}
+			}
+			if c.prints == "late\n" {
+				check(t, rec.run.Stdin("ann", []byte("late\n")))
+			}
+			run := rec.end()
+			if run.Status != c.status || run.Attempt != c.attempt || rec.output(store.Stdout) != c.prints {
+				t.Errorf("attempt %d: %s, %q; printed %q", run.Attempt, run.Status, run.Message, rec.output(store.Stdout))
+			}
+		})
+	}
+}
+
+// Of what is told of a run the store knows before.
+func TestStoredBeforeTold(t *testing.T) {
+	r := testRunner(t)
+	req := program("c", "int main() { return 0; }")
+	req.Room = newRoom(t, r)
+	told := 0
+	over := make(chan struct{})
+	req.Events = func(e Event) {
+		if e.Kind == EventOutput {
+			return
+		}
+		told++
+		row, err := r.store.Run(context.Background(), req.Room, e.Run.Number)
+		if err != nil || row.State != e.Run.State || row.Stage != e.Run.Stage || row.Status != e.Run.Status {
+			t.Errorf("event %d tells %s %s %s, the store has %+v (%v)", e.Kind, e.Run.State, e.Run.Stage, e.Run.Status, row, err)
+		}
+		if e.Kind == EventExited {
+			close(over)
+		}
+	}
+	_, err := r.Start(t.Context(), req)
+	check(t, err)
+	<-over
+	if told < 5 {
+		t.Errorf("%d events", told)
+	}
+}
+
 func TestPoolCannotBuild(t *testing.T) {
 	var tries atomic.Int32
 	ps := openPools(1<<30, func(context.Context, kind) (*sandbox.Box, error) {

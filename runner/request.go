@@ -25,6 +25,12 @@ const (
 	ModeTests = "tests"
 )
 
+// Where a run's input comes from: the driver types it, or it is given with the run and whole.
+const (
+	stdinDriver = "driver"
+	stdinGiven  = "given"
+)
+
 const (
 	maxPathBytes  = 255
 	maxArgs       = 128
@@ -327,12 +333,15 @@ func (j *job) within(size sandbox.Size, args []string, env map[string]string, cp
 
 // record is the run's row before it began.
 func (j *job) record(now time.Time) store.Run {
-	args := j.Args
+	args, stdin := j.Args, stdinDriver
 	if args == nil {
 		args = []string{}
 	}
+	if j.tests != nil || j.Stdin != nil && j.Mode == ModePipes {
+		stdin = stdinGiven
+	}
 	row := store.Run{
-		Room: j.Room, Language: j.profile.Name, Entry: j.Entry, Args: args, Mode: j.Mode,
+		Room: j.Room, Language: j.profile.Name, Entry: j.Entry, Args: args, Mode: j.Mode, Stdin: stdin, Attempt: 1,
 		State: store.RunQueued, StartedBy: j.By, StartedByName: j.ByName,
 		CreatedAt: now.UTC(), StateVector: j.StateVector, DocSeq: j.DocSeq,
 	}

@@ -41,7 +41,7 @@ const (
 type stage struct {
 	run     *Run
 	name    string // stageCompile or stageRun
-	row     store.Run
+	show    func([]Chunk)
 	end     ending
 	printed int // chunks of the run's output before this stage's
 
@@ -203,9 +203,9 @@ func (n newlines) Read(p []byte) (int, error) {
 }
 
 // attend keeps the clocks and delivers output until the program has ended and
-// its output is read. row is the run's, as it is reported meanwhile.
-func (s *stage) attend(row store.Run) {
-	s.row = row
+// its output is read, which show is given.
+func (s *stage) attend(show func([]Chunk)) {
+	s.show = show
 	limits := s.end.limits
 	wall := time.NewTimer(limits.wall(s.end.mode) - time.Since(s.start))
 	defer wall.Stop()
@@ -290,7 +290,7 @@ func (s *stage) attend(row store.Run) {
 				continue
 			}
 			// Destroying the box, which comes next, says what is stuck.
-			s.run.runner.log.Error("a box has not ended after its kill", "room", s.run.job.Room, "run", s.row.Number, "dead", dead)
+			s.run.runner.log.Error("a box has not ended after its kill", "room", s.run.job.Room, "run", s.run.Number(), "dead", dead)
 			s.over, eof = true, nil
 			s.gather.close()
 		}
@@ -340,9 +340,7 @@ func (s *stage) deliver() {
 	}
 	s.active = time.Now()
 	chunks, over := s.run.output.add(pieces, s.end.limits.OutputBytes-total(s.run.output.size()))
-	for _, c := range chunks {
-		s.run.report(Event{Kind: EventOutput, Run: s.row, Chunk: c})
-	}
+	s.show(chunks)
 	if over {
 		s.gather.drop()
 		if s.end.cause == causeNone {

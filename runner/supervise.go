@@ -137,8 +137,9 @@ func (s *supervisor) perform() {
 		row.State, row.StartedAt = store.RunRunning, &now
 		s.enter(row)
 	})
+	s.keepStart()
 	if run.kept {
-		s.transcript = startTranscript(run, s.row)
+		s.transcript = startTranscript(run)
 	}
 	run.report(Event{Kind: EventStarted, Run: s.row})
 	run.report(Event{Kind: EventStage, Run: s.row})
@@ -154,6 +155,7 @@ func (s *supervisor) perform() {
 		return
 	}
 	s.change(s.enter)
+	s.keepStart()
 	run.report(Event{Kind: EventStage, Run: s.row})
 	s.bringToEnd()
 }
@@ -167,6 +169,14 @@ func (s *supervisor) bringToEnd() {
 	s.attend()
 }
 
+// keepStart stores how far the run has come, before anybody is told. A program that has begun
+// does not wait for it, nor does it end where it fails: what it prints is told a little later.
+func (s *supervisor) keepStart() {
+	if err := s.run.save(&s.row, 1, s.run.runner.store.StartRun); err != nil {
+		s.run.runner.log.Error("store start of run", "room", s.run.job.Room, "run", s.row.Number, "error", err)
+	}
+}
+
 // enter notes in the row which stage goes on.
 func (s *supervisor) enter(row *store.Run) {
 	row.Stage, row.StartupMS = s.current.name, milliseconds(s.current.startup)
@@ -174,11 +184,45 @@ func (s *supervisor) enter(row *store.Run) {
 
 func (s *supervisor) change(fn func(*store.Run)) { s.row = s.run.change(fn) }
 
-// attend brings the current stage's command to its end.
+// attend brings the current stage's command to its end. If its box dies before anybody could know that
+// there was one, the stage begins again in another, once.
 func (s *supervisor) attend() {
+	s.attendOnce()
+	if s.row.Attempt > 1 || !s.nothingHappened() {
+		return
+	}
+	s.current.pumps.Wait() // its streams have ended with its box
+	if !s.run.input.revive() {
+		return
+	}
+	s.run.runner.log.Warn("a box died before its program had shown or read anything; it is run again", "room", s.run.job.Room, "run", s.row.Number, "error", s.current.end.err)
+	former := s.current
+	s.current = newStage(s.run, former.name)
+	former.discard()
+	s.change(func(row *store.Run) { row.Attempt++ })
+	s.begin()
+	if !s.current.began() {
+		return
+	}
+	s.change(s.enter)
+	s.keepStart()
+	s.run.report(Event{Kind: EventStage, Run: s.row})
+	s.attendOnce()
+}
+
+// nothingHappened tells whether the current stage's box is dead, for no reason of the
+// program's, and has shown nothing. If nothing was typed for it either, nobody would notice if
+// it had never been.
+func (s *supervisor) nothingHappened() bool {
+	st := s.current
+	return st.end.err != nil && st.end.cause == causeNone && s.run.output.count() == st.printed &&
+		s.run.runner.ctx.Err() == nil && st.boxIsDead()
+}
+
+func (s *supervisor) attendOnce() {
 	st := s.current
 	s.run.setProcess(st.process, st.size)
-	st.attend(s.row)
+	st.attend(s.show)
 	s.run.setProcess(nil, st.size)
 	used := st.measure()
 	st.end.oomKills, st.end.forks, st.end.measured = used.OOMKills, used.ForksRefused, used != sandbox.Usage{}
@@ -234,6 +278,14 @@ func (s *supervisor) replay(b *built) {
 // print keeps and reports output.
 func (s *supervisor) print(pieces []piece) {
 	chunks, _ := s.run.output.add(pieces, s.run.job.limits.OutputBytes)
+	s.show(chunks)
+}
+
+// show keeps output and then reports it.
+func (s *supervisor) show(chunks []Chunk) {
+	if s.transcript != nil {
+		s.transcript.keep(chunks)
+	}
 	for _, c := range chunks {
 		s.run.report(Event{Kind: EventOutput, Run: s.row, Chunk: c})
 	}
@@ -269,8 +321,12 @@ func (s *supervisor) conclude() {
 		row.Usage.OutputBytes = total(row.Output)
 		row.Artefacts = kept
 	})
-	if err := run.save(&s.row, storeAttempts); err != nil {
+	err := run.save(&s.row, storeAttempts, r.store.UpdateRun)
+	if err != nil {
 		r.log.Error("store verdict", "room", run.job.Room, "run", s.row.Number, "error", err)
+	}
+	if s.transcript != nil {
+		s.transcript.leave(err == nil)
 	}
 	// The room may start its next run from here on; that one waits for
 	// announced before it reports anything.
@@ -297,8 +353,8 @@ func (s *supervisor) leaveQueue() {
 	}
 }
 
-// save stores the row. A room that was deleted needs no verdict.
-func (run *Run) save(row *store.Run, attempts int) error {
+// save stores the row, in one of the store's ways. A room that was deleted needs no verdict.
+func (run *Run) save(row *store.Run, attempts int, how func(context.Context, *store.Run) error) error {
 	if !run.kept {
 		return nil
 	}
@@ -308,7 +364,7 @@ func (run *Run) save(row *store.Run, attempts int) error {
 			time.Sleep(storePause)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
-		err = run.runner.store.UpdateRun(ctx, row)
+		err = how(ctx, row)
 		cancel()
 		if err == nil || errors.Is(err, store.ErrNotFound) {
 			return nil

@@ -26,17 +26,44 @@ type transcript struct {
 	run  *Run
 	stop chan struct{} // closed when the output is complete
 	done chan struct{}
+	// The supervisor's: what is shown survives in tail until it is stored. It is nil before the
+	// first output.
+	tail   *store.Tail
+	unkept bool
 	// Owned by write; err may be read after done.
 	chunks int // of the log, stored
 	rows   int // stored
 	err    error
 }
 
-// startTranscript begins to write, with the row of a run that has started. finish ends it.
-func startTranscript(run *Run, row store.Run) *transcript {
+// startTranscript begins to write. finish ends it.
+func startTranscript(run *Run) *transcript {
 	t := &transcript{run: run, stop: make(chan struct{}), done: make(chan struct{})}
-	go t.write(row)
+	go t.write()
 	return t
+}
+
+// keep makes what is about to be shown survive this process. On a full disk, say, it is shown
+// all the same: that is told once.
+func (t *transcript) keep(chunks []Chunk) {
+	if len(chunks) == 0 || t.unkept {
+		return
+	}
+	var err error
+	if t.tail == nil {
+		t.tail, err = t.run.runner.store.Tail(t.run.job.Room, t.run.Number())
+	}
+	if err == nil {
+		rows := make([]store.Chunk, len(chunks))
+		for i, c := range chunks {
+			rows[i] = store.Chunk{Stream: c.Stream, At: c.At, Data: c.Data}
+		}
+		err = t.tail.Append(rows...)
+	}
+	if err != nil {
+		t.unkept = true
+		t.run.runner.log.Error("output may be shown that does not survive this process", "room", t.run.job.Room, "run", t.run.Number(), "error", err)
+	}
 }
 
 // finish returns when all output is stored, or with the reason why it is not.
@@ -46,19 +73,24 @@ func (t *transcript) finish() error {
 	return t.err
 }
 
-func (t *transcript) write(row store.Run) {
-	defer close(t.done)
-	// Nothing hangs on the start being stored, as after a crash a run that was queued and one
-	// that was running are as lost: a short run is spared it.
-	stopped := false
-	select {
-	case <-time.After(transcriptPause):
-		if err := t.run.save(&row, 1); err != nil {
-			t.run.runner.log.Error("store start of run", "room", t.run.job.Room, "error", err)
-		}
-	case <-t.stop:
-		stopped = true
+// leave gives the tail up, when the verdict was stored as well: without that the run would be
+// lost, and be given what is in its tail.
+func (t *transcript) leave(stored bool) {
+	if t.tail == nil {
+		return
 	}
+	end := t.tail.Release
+	if stored {
+		end = t.tail.Close
+	}
+	if err := end(); err != nil {
+		t.run.runner.log.Error("give up output that was kept", "room", t.run.job.Room, "run", t.run.Number(), "error", err)
+	}
+}
+
+func (t *transcript) write() {
+	defer close(t.done)
+	stopped := false
 	for {
 		_, changed, _ := t.run.output.since(t.chunks)
 		t.err = t.flush()

@@ -75,12 +75,16 @@ type OutputSizes struct {
 
 // Run is one execution. Its JSON is what callers see, over HTTP and on /live.
 type Run struct {
-	Number    int         `json:"number"`
-	Room      string      `json:"room"`
-	Language  string      `json:"language"`
-	Entry     string      `json:"entry"` // path of the file that was run
-	Args      []string    `json:"args"`
-	Mode      string      `json:"mode"` // terminal, pipes or tests
+	Number   int      `json:"number"`
+	Room     string   `json:"room"`
+	Language string   `json:"language"`
+	Entry    string   `json:"entry"` // path of the file that was run
+	Args     []string `json:"args"`
+	Mode     string   `json:"mode"` // terminal, pipes or tests
+	// Stdin is where the program's input comes from: "given" with the run, or the "driver".
+	Stdin string `json:"stdin,omitempty"`
+	// Attempt is 2 where the first box died before it had shown or read anything.
+	Attempt   int         `json:"attempt,omitempty"`
 	State     RunState    `json:"state"`
 	Stage     string      `json:"stage,omitempty"` // compile or run, while running
 	Status    Status      `json:"status,omitempty"`
@@ -191,6 +195,12 @@ func (s *Store) UpdateRun(ctx context.Context, run *Run) error {
 	return updateRun(ctx, s.write, run)
 }
 
+// StartRun is UpdateRun for a run that goes on: it survives the death of the process, see
+// lightTx.
+func (s *Store) StartRun(ctx context.Context, run *Run) error {
+	return s.lightTx(ctx, func(tx *sqlx.Tx) error { return updateRun(ctx, tx, run) })
+}
+
 func updateRun(ctx context.Context, db sqlx.ExecerContext, run *Run) error {
 	record, err := json.Marshal(run)
 	if err != nil {
@@ -276,15 +286,23 @@ func (s *Store) MarkLostRuns(ctx context.Context) (int, error) {
 			return i, err
 		}
 		run.Output, run.Usage.OutputBytes = OutputSizes{}, 0
-		for _, c := range chunks {
-			run.Output.Add(c.Stream, len(c.Data))
-			run.Usage.OutputBytes += int64(len(c.Data))
+		count := func(chunks []Chunk) {
+			for _, c := range chunks {
+				run.Output.Add(c.Stream, len(c.Data))
+				run.Usage.OutputBytes += int64(len(c.Data))
+			}
 		}
+		count(chunks)
+		seen, err := s.recoverTail(ctx, run.Room, run.Number, len(chunks), run.Output)
+		if err != nil {
+			return i, err
+		}
+		count(seen)
 		if err := s.UpdateRun(ctx, run); err != nil {
 			return i, err
 		}
 	}
-	return len(runs), nil
+	return len(runs), s.dropTails()
 }
 
 // Add counts n more bytes of a stream.

@@ -58,7 +58,8 @@ type Store struct {
 	lock    *os.File // held while it is open
 	write   *sqlx.DB // one connection
 	read    *sqlx.DB
-	flushes bool // each commit, but for lightTx
+	flushes bool   // each commit, but for lightTx
+	tails   string // the folder of Tail
 	now     func() time.Time
 	updates *Updates
 	encode  *zstd.Encoder
@@ -75,7 +76,7 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{now: opts.Now}
+	s := &Store{now: opts.Now, tails: tailFolder(path)}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -162,6 +162,32 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// How old what a run ran is, is told.
+func TestEditsSince(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"cat"}]}`)
+	room, host := "/api/v1/rooms/"+a.ID, a.Tokens["host"]
+	if status, _, data := s.call("POST", room+"/runs", host, `{"mode":"pipes","stdin":"x"}`); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, data)
+	}
+	s.finish(room, host, 1)
+	for want := range 3 {
+		var run struct {
+			Stdin      string
+			Attempt    int
+			EditsSince *int64 `json:"edits_since"`
+		}
+		_, _, data := s.call("GET", room+"/runs/1", host, "")
+		must(t, json.Unmarshal(data, &run))
+		if run.EditsSince == nil || *run.EditsSince != int64(want) || run.Stdin != "given" || run.Attempt != 1 {
+			t.Errorf("after %d edits: %s", want, data)
+		}
+		if status, _, data := s.call("PATCH", room, host, fmt.Sprintf(`{"title":"%d"}`, want)); status != 200 {
+			t.Fatalf("%d %s", status, data)
+		}
+	}
+}
+
 func sorted(all []string) []string { return slices.Sorted(slices.Values(all)) }
 
 // A host can have a name erased, of somebody who has left.

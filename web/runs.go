@@ -259,12 +259,26 @@ func (s *Server) runOf(r *http.Request, roles ...store.Role) (*access, *store.Ru
 	return a, run, err
 }
 
+// runAnswer is a run, and how old what it ran is.
+type runAnswer struct {
+	store.Run
+	// EditsSince counts the edits of the document since the run's snapshot.
+	EditsSince int64 `json:"edits_since"`
+}
+
 func (s *Server) getRun(w http.ResponseWriter, r *http.Request) error {
-	_, run, err := s.runOf(r)
+	a, run, err := s.runOf(r)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, run)
+	if err := s.cfg.Rooms.Settle(r.Context(), a.room.ID); err != nil {
+		return err
+	}
+	last, err := s.cfg.Store.LastSeq(r.Context(), a.room.ID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, runAnswer{*run, max(0, last-run.DocSeq)})
 }
 
 func (s *Server) stopRun(w http.ResponseWriter, r *http.Request) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"time"
 
 	"corun/store"
 )
@@ -32,6 +33,7 @@ type Member struct {
 	output    *output // what pos counts in
 	pos       int64   // how far into output this participant was sent
 	replayTo  int64   // below it nothing is left out: it was there before the join
+	tick      tick
 	// Held by Next, so that frames leave in order.
 	writing sync.Mutex
 }
@@ -42,6 +44,21 @@ type message struct {
 	output *output
 	upTo   int64
 }
+
+// tick is a sixtieth of a second in which a participant is sent output: what there was when it
+// began, and then as it comes, until that is much. Of a flood the rest waits for the next one.
+type tick struct {
+	end   time.Time
+	to    int64 // there was so much of output when it began
+	bytes int64 // sent
+}
+
+const (
+	tickLength = time.Second / 60
+	// maxTickBytes is up to which output is sent as it comes within a tick: more than anybody
+	// reads.
+	maxTickBytes = 8 << 10
+)
 
 const (
 	// maxFrameBytes is the most output in one frame.
@@ -200,11 +217,20 @@ func (m *Member) Next(ctx context.Context) ([]Frame, error) {
 	defer m.writing.Unlock()
 	for {
 		m.room.mu.Lock()
-		frames := m.take()
+		frames, held := m.take()
 		closed := m.closed
 		m.room.mu.Unlock()
 		if len(frames) > 0 {
 			return frames, nil
+		}
+		if held > 0 {
+			// What wakes the writer meanwhile comes after what is held.
+			select {
+			case <-time.After(held):
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		if closed != nil {
 			return nil, closed
@@ -218,45 +244,58 @@ func (m *Member) Next(ctx context.Context) ([]Frame, error) {
 }
 
 // take gives the next few frames: at most about maxFrameBytes of output, so
-// that what is decided about a slow reader is decided often. mu is held.
-func (m *Member) take() []Frame {
-	var frames []Frame
+// that what is decided about a slow reader is decided often. Where output comes next but is
+// held back, held is for how long. mu is held.
+func (m *Member) take() (frames []Frame, held time.Duration) {
 	m.skipIfBehind() // may queue a message, which comes before the output after the gap
 	if len(m.queue) == 0 {
-		if frame := m.nextOutput(m.room.output, m.room.outputLen()); frame != nil {
+		frame, held := m.nextOutput(m.room.output, m.room.outputLen())
+		if frame != nil {
 			frames = append(frames, Frame{true, frame})
 		}
-		return frames
+		return frames, held
 	}
 	for len(m.queue) > 0 {
 		m.skipIfBehind() // may put a message first
 		msg := m.queue[0]
-		if frame := m.nextOutput(msg.output, msg.upTo); frame != nil {
-			return append(frames, Frame{true, frame})
+		frame, held := m.nextOutput(msg.output, msg.upTo)
+		if held > 0 {
+			return frames, held
+		}
+		if frame != nil {
+			return append(frames, Frame{true, frame}), 0
 		}
 		m.queue[0] = message{}
 		m.queue = m.queue[1:]
 		m.queued -= len(msg.data)
 		frames = append(frames, Frame{false, msg.data})
 	}
-	return frames
+	return frames, 0
 }
 
 // nextOutput gives one output frame of o below upTo, or nil when this
-// participant has all of it. mu is held.
-func (m *Member) nextOutput(o *output, upTo int64) []byte {
+// participant has all of it, or it is held back for a while. mu is held.
+func (m *Member) nextOutput(o *output, upTo int64) (frame []byte, held time.Duration) {
 	if o == nil {
-		return nil
+		return nil, 0
 	}
 	if m.output != o {
-		m.output, m.pos, m.replayTo = o, 0, 0
+		m.output, m.pos, m.replayTo, m.tick = o, 0, 0, tick{}
 	}
 	if m.pos >= upTo {
-		return nil
+		return nil, 0
 	}
-	frame, next := o.frame(m.pos, min(upTo, m.pos+maxFrameBytes))
-	m.pos = next
-	return frame
+	now := m.room.hub.now()
+	if !now.Before(m.tick.end) {
+		m.tick = tick{end: now.Add(tickLength), to: o.len()}
+	}
+	if m.pos >= m.tick.to && m.tick.bytes >= maxTickBytes {
+		return nil, m.tick.end.Sub(now)
+	}
+	from := m.pos
+	frame, m.pos = o.frame(from, min(upTo, from+maxFrameBytes))
+	m.tick.bytes += m.pos - from
+	return frame, 0
 }
 
 // skipIfBehind leaves out output that this participant is too slow for and

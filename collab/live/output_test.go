@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"corun/store"
 )
@@ -201,5 +204,63 @@ func TestQueueOverflowDisconnects(t *testing.T) {
 	}
 	if end == nil || end.Code != CloseTooSlow {
 		t.Errorf("the connection ends with %v, want %d", err, CloseTooSlow)
+	}
+}
+
+// Of a flood a participant gets what there is sixty times a second, and all of it; what comes
+// now and then comes at once.
+func TestFloodIsSentInTicks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		chunk int
+		every time.Duration
+		most  int // writes
+		late  time.Duration
+	}{
+		"flood":           {8 << 10, 4 * time.Millisecond, 62, tickLength},
+		"lines":           {80, 4 * time.Millisecond, 251, 0},
+		"much at a time":  {100 << 10, 100 * time.Millisecond, 20, 0},
+		"a megabyte each": {1 << 20, time.Second, 20, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := testRoom(t)
+				m := enter(t, r, store.RoleGuest)
+				drain(t, m)
+				r.RunStarted(store.Run{Number: 1})
+				drain(t, m)
+				var sent, got, writes int
+				var printed atomic.Int64
+				done := make(chan struct{})
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					defer close(done)
+					for {
+						frames, err := m.Next(ctx)
+						if err != nil {
+							return
+						}
+						writes++
+						for _, f := range frames {
+							got += len(f.Data) - 13
+						}
+						if late := time.Duration(time.Now().UnixNano() - printed.Load()); late > tt.late {
+							t.Errorf("%v after it was printed", late)
+						}
+					}
+				}()
+				for begin := time.Now(); time.Since(begin) < time.Second; time.Sleep(tt.every) {
+					printed.Store(time.Now().UnixNano())
+					r.RunOutput(1, StreamStdout, make([]byte, tt.chunk))
+					sent += tt.chunk
+					synctest.Wait()
+				}
+				time.Sleep(tickLength)
+				cancel()
+				<-done
+				if got != sent || writes > tt.most {
+					t.Errorf("%d of %d bytes came in %d writes", got, sent, writes)
+				}
+			})
+		})
 	}
 }
