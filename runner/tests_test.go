@@ -142,22 +142,34 @@ if n == 5: x = bytearray(1 << 30)
 if n == 6: print(sys.argv[1:])
 if n == 7: import os; os.kill(os.getpid(), 11)
 if n == 8: print("x" * 100000)
+if n == 9: import time; time.sleep(1000)
+if n == 10:
+    while True: sys.stdout.write("x" * 65536)
+if n == 11:
+    import os
+    if os.fork() == 0:
+        while True: pass
+    print(121)
 `
 	cases := []store.TestCase{
 		kase("right", "1\n", "1"), kase("wrong", "2\n", "4"), kase("code", "3\n", "9"), kase("spins", "4\n", "16"),
 		kase("memory", "5\n", ""), kase("args", "6\n", "['a b', '']"), kase("signal", "7\n", ""), kase("long", "8\n", "y"),
+		kase("sleeps", "9\n", ""), kase("floods", "10\n", ""), kase("leaves", "11\n", "121"), kase("little", "1\n", "1"),
 	}
 	cases[0].Hidden, cases[0].Points = true, 2.5
 	cases[3].Limits = &store.CaseLimits{CPUMS: 200}
 	cases[5].Args = []string{"a b", ""}
+	cases[8].Limits = &store.CaseLimits{WallMS: 300}
+	cases[11].Limits = &store.CaseLimits{MemoryBytes: 32 << 20, WallMS: 1e18} // as a bundle may have it
 	rec := start(t, r, tested("python", text, cases...))
 	run := rec.end()
 	got := rec.expect(map[string]store.Verdict{
 		"right": store.VerdictPassed, "wrong": store.VerdictWrongOutput, "code": store.VerdictRuntimeError, "spins": "cpu_limit",
 		"memory": "memory_limit", "args": store.VerdictPassed, "signal": "signaled", "long": store.VerdictWrongOutput,
+		"sleeps": "timeout", "floods": "output_limit", "leaves": store.VerdictPassed, "little": store.VerdictPassed,
 	})
-	if run.Status != store.StatusExited || run.Mode != ModeTests || run.ExitCode != nil || run.Message != "2 of 8 tests passed." ||
-		*run.Tests != (store.TestSummary{Total: 8, Done: 8, Passed: 2, Failed: 6, Points: 3.5, MaxPoints: 9.5}) {
+	if run.Status != store.StatusExited || run.Mode != ModeTests || run.ExitCode != nil || run.Message != "4 of 12 tests passed." ||
+		*run.Tests != (store.TestSummary{Total: 12, Done: 12, Passed: 4, Failed: 8, Points: 5.5, MaxPoints: 13.5}) {
 		t.Errorf("the run is %+v, %+v", run, run.Tests)
 	}
 	if c := got["code"]; c.ExitCode == nil || *c.ExitCode != 4 || c.Stdout != "9\n" || c.Passed || c.Points != 0 || c.MaxPoints != 1 {
@@ -168,6 +180,9 @@ if n == 8: print("x" * 100000)
 	}
 	if c := got["long"]; len(c.Stdout) != resultBytes || c.Usage.OutputBytes != 100001 {
 		t.Errorf("of the long output %d bytes are kept, %+v", len(c.Stdout), c.Usage)
+	}
+	if c := got["sleeps"]; !strings.Contains(c.Message, "300 ms") {
+		t.Errorf("the case that sleeps gives %q", c.Message)
 	}
 	if c := got["right"]; !c.Passed || !c.Hidden || c.Points != 2.5 || c.Usage.CPUMS <= 0 || c.Message != "Passed." {
 		t.Errorf("the right one gives %+v", c)
@@ -184,7 +199,7 @@ if n == 8: print("x" * 100000)
 	}
 	kept, err := r.store.TestResults(t.Context(), run.Room, run.Number)
 	check(t, err)
-	if len(kept) != 8 || !slices.ContainsFunc(kept, func(k store.TestResult) bool { return k.ID == "long" && k.Stdout == got["long"].Stdout }) {
+	if len(kept) != 12 || !slices.ContainsFunc(kept, func(k store.TestResult) bool { return k.ID == "long" && k.Stdout == got["long"].Stdout }) {
 		t.Errorf("%d results are kept", len(kept))
 	}
 }
@@ -339,6 +354,19 @@ func TestStopTests(t *testing.T) {
 	if len(r.quotas.active) != 0 {
 		t.Errorf("quotas have %v", r.quotas.active)
 	}
+}
+
+// When the server ends, so do all cases, and what had ended is kept.
+func TestTestsAreLost(t *testing.T) {
+	r := testRunner(t)
+	rec := start(t, r, tested("bash", `read n; [ "$n" = 0 ] || sleep 1000; echo ok`, kase("a", "0", "ok"), kase("b", "1", "ok"), kase("c", "2", "ok")))
+	rec.wait("a result", func() bool { return slices.ContainsFunc(rec.events, func(e Event) bool { return e.Kind == EventTest }) })
+	check(t, r.Close(t.Context()))
+	run := rec.end()
+	if run.Status != store.StatusLost || run.Message != "The server ended when 1 of 3 tests had; 1 passed." {
+		t.Errorf("the run is %+v", run)
+	}
+	rec.expect(map[string]store.Verdict{"a": store.VerdictPassed})
 }
 
 // With one place for all the cases of several rooms go through, one after the other; a queue that

@@ -217,8 +217,12 @@ func CompileExpected(expr string) (*regexp.Regexp, error) {
 	if regexSteps(parsed) > maxRegexSteps {
 		return nil, fmt.Errorf("the expression is too much work: it comes to more than %d steps for each character, by its repetitions", maxRegexSteps)
 	}
-	// By itself first, as a bracket that is missing could be one of ours.
+	// It is good by itself, so that no bracket that it lacks is one of ours. What it quotes may
+	// go on to its end.
 	whole, err := regexp.Compile(`\A(?:` + expr + `)\z`)
+	if err != nil {
+		whole, err = regexp.Compile(`\A(?:` + expr + `\E)\z`)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("it is no expression of RE2, as Go has it: %w", err)
 	}

@@ -81,12 +81,15 @@ func TestTestsAreKept(t *testing.T) {
 // An expression matches all of an output or nothing, and cannot be larger than it looks.
 func TestCompileExpected(t *testing.T) {
 	for expr, ok := range map[string]bool{
-		"": true, "a|b": true, `\d{1,1000}`: true, "[a-z]{1000}": true, "(?:a{100}){100}": false, "((a{30}){30}){30}": false,
+		"": true, "a|b": true, `\d{1,1000}`: true, "[a-z]{1000}": true, `\Qa.b`: true, `\Qa.b\Ex`: true, `\\Q`: true, "(?:a{100}){100}": false, "((a{30}){30}){30}": false,
 		"a)(b": false, "(": false, "a{1001}": false, `\1`: false, "(?=a)": false, strings.Repeat("a", maxRegexBytes+1): false,
 	} {
 		re, err := CompileExpected(expr)
 		if (err == nil) != ok {
 			t.Errorf("%.50q: %v", expr, err)
+		}
+		if err == nil && expr == `\Qa.b` && (re.MatchString("axb") || !re.MatchString("a.b")) {
+			t.Errorf("%s matches otherwise", expr)
 		}
 		if err == nil && expr == "a|b" && (re.MatchString("ab") || !re.MatchString("b")) {
 			t.Errorf("%s matches a part", expr)
