@@ -401,6 +401,9 @@ func (k *checker) compiled(j *job, stages []StageResult) {
 // boxes are gone. The error is ctx's, or ErrClosed: then nothing is known of the child.
 func (run *Run) runChild(ctx context.Context, child *Run) ([]StageResult, error) {
 	for {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		err := run.runner.see(ctx, child)
 		var full *LimitError
 		if err == nil {
