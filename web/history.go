@@ -28,6 +28,8 @@ const (
 	kindStdin  = "stdin"
 	kindRoom   = "room"
 	kindErased = "erased"
+	kindTest   = "test"  // a case has ended
+	kindTests  = "tests" // a host changed them
 )
 
 const (
@@ -63,8 +65,21 @@ func (s *Server) noteRun(e runner.Event) {
 		if len(e.Input) > 0 {
 			data["stdin_bytes"] = e.Input
 		}
+		if run.Tests != nil {
+			data["tests"] = run.Tests
+		}
 	}
 	s.events.add(run.Room, live.Event{Kind: kindRun, Data: data})
+}
+
+// noteTest writes to the log what became of a test case, without what was printed. What all
+// but hosts may not know of it is for hosts alone.
+func (s *Server) noteTest(e runner.Event) {
+	data := map[string]any{"run": e.Run.Number, "case": viewResult(*e.Test, store.RoleGuest, 0)}
+	if e.Test.Hidden {
+		data["host"] = viewResult(*e.Test, store.RoleHost, 0)
+	}
+	s.events.add(e.Run.Room, live.Event{Kind: kindTest, Data: data})
 }
 
 // noteInput writes to the log what was typed for a run, at a time and after so many bytes before.

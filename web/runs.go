@@ -53,6 +53,16 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 		Language: req.Language, Entry: req.Entry, Args: req.Args, Mode: req.Mode,
 		Stdin: req.Stdin, Cols: req.Cols, Rows: req.Rows,
 	}
+	if req.Mode == runner.ModeTests {
+		cases, err := s.cfg.Store.Tests(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if len(cases) == 0 {
+			return nil, errNoTests
+		}
+		start.Cases = cases
+	}
 	err := s.withRoom(ctx, id, func(room *collab.Room) error {
 		snap, err := room.Snapshot(ctx)
 		if err != nil {
@@ -103,6 +113,9 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 			room.RunStage(e.Run)
 		case runner.EventOutput:
 			room.RunOutput(e.Run.Number, uint8(e.Stream), e.Data)
+		case runner.EventTest:
+			s.noteTest(e)
+			room.RunTest(e.Run, func(role store.Role) any { return viewResult(*e.Test, role, liveOutput) })
 		case runner.EventExited:
 			s.noteRun(e)
 			room.RunExited(e.Run)

@@ -363,6 +363,13 @@ func (r *Room) Broadcast(v any) {
 	r.broadcast(v)
 }
 
+// BroadcastByRole sends everybody the JSON message that view gives for their role.
+func (r *Room) BroadcastByRole(view func(store.Role) any) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.broadcastByRole(view)
+}
+
 // savedEvery is the least time between two saved messages to everybody.
 const savedEvery = 250 * time.Millisecond
 
@@ -427,6 +434,17 @@ func (r *Room) broadcastAnswer(v map[string]any, to string, ref json.RawMessage)
 	}
 	v["ref"] = ref
 	asker.sendJSON(v, r.output, r.outputLen())
+}
+
+// broadcastByRole encodes one message for each role. mu is held.
+func (r *Room) broadcastByRole(view func(store.Role) any) {
+	encoded := make(map[store.Role][]byte)
+	for _, m := range r.members {
+		if encoded[m.who.Role] == nil {
+			encoded[m.who.Role] = mustJSON(view(m.who.Role))
+		}
+		m.send(encoded[m.who.Role], r.output, r.outputLen())
+	}
 }
 
 // Answer is who asked for what everybody is told, and the ref they gave.

@@ -143,6 +143,17 @@ func (r *Room) RunStage(run store.Run) {
 	r.setRun(run, map[string]any{"type": "run.stage", "run": run, "stage": run.Stage}, Answer{})
 }
 
+// RunTest announces what became of a test case, to each role what view gives of it. run counts
+// it already.
+func (r *Room) RunTest(run store.Run, view func(store.Role) any) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.run = &run
+	r.broadcastByRole(func(role store.Role) any {
+		return map[string]any{"type": "test.result", "run": run, "case": view(role)}
+	})
+}
+
 // RunExited announces the verdict; everybody has the output before it.
 func (r *Room) RunExited(run store.Run) {
 	r.setRun(run, map[string]any{"type": "run.exited", "run": run}, Answer{})

@@ -264,3 +264,37 @@ func TestFloodIsSentInTicks(t *testing.T) {
 		})
 	}
 }
+
+// Each role is told what is for it, in the same order.
+func TestByRole(t *testing.T) {
+	r := loaded(t, NewHub(func(string, Event) {}, 0), nil)
+	members := make(map[store.Role]*Member)
+	for _, role := range []store.Role{store.RoleHost, store.RoleGuest, store.RoleViewer} {
+		m, err := r.Join(JoinRequest{Name: string(role), Role: role}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		members[role] = m
+	}
+	r.RunQueued(store.Run{Number: 1}, 0, Answer{})
+	r.RunOutput(1, StreamStderr, []byte("a warning"))
+	r.RunTest(store.Run{Number: 1, Tests: &store.TestSummary{Done: 1}}, func(role store.Role) any { return "for a " + role })
+	r.BroadcastByRole(func(role store.Role) any { return map[string]any{"type": "other", "role": role} })
+	if _, _, run := r.Participants(); run.Tests.Done != 1 {
+		t.Errorf("who comes late is told of %+v", run)
+	}
+	for role, m := range members {
+		frames := drain(t, m)
+		last := frames[len(frames)-3:]
+		var result struct {
+			Case string
+			Run  store.Run
+		}
+		if err := json.Unmarshal(last[1].Data, &result); err != nil || result.Case != "for a "+string(role) || result.Run.Tests.Done != 1 || !last[0].Binary {
+			t.Errorf("a %s was told %v (%v)", role, last, err)
+		}
+		if !bytes.Contains(last[2].Data, []byte(`"role":"`+string(role)+`"`)) {
+			t.Errorf("a %s was told %s", role, last[2].Data)
+		}
+	}
+}
