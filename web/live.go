@@ -35,6 +35,9 @@ type clientMessage struct {
 	To     string `json:"to"`
 	ID     string `json:"id"`
 
+	Withdraw bool     `json:"withdraw"`
+	Minutes  *float64 `json:"minutes"`
+
 	Name *string `json:"name"`
 	Hue  *int    `json:"hue"`
 
@@ -175,7 +178,20 @@ func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
 	case "signal":
 		return c.asDriver(msg.Run, func(run *runner.Run, _ live.Seat) error { return run.Signal(msg.Signal) })
 	case "driver.request":
+		if msg.Withdraw {
+			c.member.WithdrawRequest()
+			return nil
+		}
 		return c.member.RequestSeat()
+	case "driver.grant":
+		return c.member.GrantSeat(msg.To)
+	case "driver.deny":
+		return c.member.DenySeat(msg.To)
+	case "driver.rotate":
+		if msg.Minutes == nil {
+			return &live.Error{Code: live.CodeBadMessage, Message: "minutes is missing: give after how many minutes the seat is handed on, or 0"}
+		}
+		return c.member.Rotate(*msg.Minutes)
 	case "driver.give":
 		return c.member.GiveSeat(msg.To)
 	case "driver.take":

@@ -187,6 +187,7 @@ func (h *Hub) forgetUnused(r *Room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pins == 0 && r.grace == nil && h.rooms[r.id] == r {
+		r.endRotation()
 		delete(h.rooms, r.id)
 	}
 }
@@ -244,7 +245,7 @@ func (h *Hub) each(fn func(*Room)) {
 func (h *Hub) CloseAll(reason string) {
 	h.each(func(r *Room) {
 		r.Disconnect(func(*Member) bool { return true }, CloseGoingAway, reason)
-		r.stopGrace()
+		r.stopTimers()
 	})
 }
 
@@ -263,6 +264,11 @@ type Room struct {
 	driver    string // participant id, "" when nobody drives
 	grace     *time.Timer
 	graceGen  int
+	requests  []string   // who asked for the seat, the first first
+	turn      int        // joined of who drives, or drove last
+	rotation  *rotation  // nil while the seat stays until somebody moves it
+	rotations int        // how often its timer was set or ended
+	opened    bool       // somebody has joined
 	run       *store.Run // current or last
 	output    *output    // of run
 	savedAt   time.Time
@@ -288,7 +294,10 @@ type Hello struct {
 	Driver       *string       `json:"driver"`
 	Room         any           `json:"room"`
 	Languages    any           `json:"languages"`
-	Run          *store.Run    `json:"run"`
+	// Requests are who asked for the seat, the first first.
+	Requests []string       `json:"requests"`
+	Rotation map[string]any `json:"rotation"` // as in driver.rotation, or nil
+	Run      *store.Run     `json:"run"`
 }
 
 // Join admits a connection: it is told hello and the output so far, the others
@@ -308,15 +317,20 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	if !known {
 		id = newParticipantID()
 	}
+	r.joins++
+	place := r.joins
+	if id == r.driver {
+		place = r.turn // whose turn comes next does not change because the driver loads the page again
+	}
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
+		place = old.joined
 	} else if most := r.hub.most; len(r.members) >= most {
 		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
 	}
-	r.joins++
 	m := &Member{
-		joined: r.joins, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
+		joined: place, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}
 	if id == r.driver {
@@ -324,15 +338,21 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	}
 	r.broadcast(map[string]any{"type": "participant.joined", "participant": m.who})
 	r.members[id] = m
-	r.note("join", map[string]any{"participant": m.who})
+	if !r.opened {
+		r.opened = true
+		r.note(KindOpen, map[string]any{})
+	}
+	r.note(KindJoin, map[string]any{"participant": m.who})
 	m.output = r.output
 	if r.output != nil {
 		m.replayTo = r.output.len()
 	}
 	m.sendJSON(Hello{
 		Type: "hello", Protocol: 1, You: m.who, Resume: r.hub.resumeToken(r.id, id, req.TokenHash),
-		Participants: r.participants(), Driver: r.driverPtr(), Room: room, Languages: languages, Run: r.run,
+		Participants: r.participants(), Driver: r.driverPtr(), Requests: r.pending(), Rotation: r.rotationFields(),
+		Room: room, Languages: languages, Run: r.run,
 	}, r.output, 0)
+	r.tellNext()
 	m.signal()
 	return m, nil
 }

@@ -264,3 +264,12 @@ func TestFloodIsSentInTicks(t *testing.T) {
 		})
 	}
 }
+
+// object decodes a JSON message.
+func object(t *testing.T, f Frame) (v map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(f.Data, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -240,7 +240,7 @@ func TestPeopleAreTold(t *testing.T) {
 	if rooms, people := h.Rooms(); rooms != 0 || people != 0 {
 		t.Errorf("%d rooms and %d people are left", rooms, people)
 	}
-	want := []string{"room join", "room join", "room leave", "room leave"}
+	want := []string{"room open", "room join", "room join", "room rename", "room leave", "room leave"}
 	if !slices.Equal(logged, want) {
 		t.Errorf("logged %q, want %q", logged, want)
 	}
