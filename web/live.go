@@ -74,6 +74,9 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 	if err := live.CheckName(join.Name); err != nil {
 		return badField("name", "%v", err)
 	}
+	if join.Session, err = sessionOf(q); err != nil {
+		return err
+	}
 	return s.socket(w, r, func(ctx context.Context, ws *websocket.Conn) error {
 		if a.room.Ended {
 			return &live.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
@@ -92,6 +95,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		join.Document = doc
 		member, err := room.Join(join, view, s.cfg.Runner.Languages())
 		if err != nil {
 			return err

@@ -228,7 +228,14 @@ func (r *Room) setDriver(id, by, reason string) {
 	if r.driver == id {
 		return
 	}
+	before := r.driver
 	r.driver = id
+	if r.document != nil {
+		r.document.SetDriver(id)
+	}
+	if before != "" && r.members[before] == nil {
+		r.forgetSession(before)
+	}
 	r.dropRequest(id)
 	if m, ok := r.members[id]; ok {
 		r.turn = m.joined
@@ -244,6 +251,18 @@ func (r *Room) setDriver(id, by, reason string) {
 	if r.rotation != nil {
 		r.armRotation()
 		r.broadcast(r.rotationMessage())
+	}
+}
+
+// forgetSession says that a participant is gone, and that of a room without people nobody needs
+// to know any more. mu is held.
+func (r *Room) forgetSession(id string) {
+	if r.document == nil {
+		return
+	}
+	r.document.SetSession(id, "")
+	if len(r.members) == 0 && r.driver == "" {
+		r.document = nil
 	}
 }
 

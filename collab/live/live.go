@@ -269,6 +269,7 @@ type Room struct {
 	rotation  *rotation  // nil while the seat stays until somebody moves it
 	rotations int        // how often its timer was set or ended
 	opened    bool       // somebody has joined
+	document  Document   // nil while nobody is there, nor may come back to the seat
 	run       *store.Run // current or last
 	output    *output    // of run
 	savedAt   time.Time
@@ -282,6 +283,19 @@ type JoinRequest struct {
 	Role      store.Role
 	TokenHash [32]byte
 	Resume    string // from a former hello, or ""
+	// Session is what the same client gives where its document is, or "". It is told to
+	// Document and to nobody else.
+	Session  string
+	Document Document // the room's, the same for all; nil where nobody asks who drives
+}
+
+// Document is the document's side of a room. It is told who drives before the participants
+// are, with the room's lock held: it must not block, nor call back.
+type Document interface {
+	// SetDriver says which participant drives, or "".
+	SetDriver(participant string)
+	// SetSession says which session a participant has; "" when they have none, or are gone.
+	SetSession(participant, session string)
 }
 
 // Hello is the first message of a connection.
@@ -335,6 +349,10 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	}
 	if id == r.driver {
 		r.cancelGrace()
+	}
+	if r.document = req.Document; r.document != nil {
+		r.document.SetSession(id, req.Session)
+		r.document.SetDriver(r.driver) // which it does not know if it was just loaded
 	}
 	r.broadcast(map[string]any{"type": "participant.joined", "participant": m.who})
 	r.members[id] = m

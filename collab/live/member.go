@@ -218,7 +218,9 @@ func (m *Member) Leave() {
 	r.note("leave", map[string]any{"participant": m.who})
 	r.dropRequest(m.who.ID)
 	if r.driver == m.who.ID {
-		r.startGrace()
+		r.startGrace() // and may edit meanwhile
+	} else {
+		r.forgetSession(m.who.ID)
 	}
 	r.tellNext()
 }
