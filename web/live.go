@@ -38,6 +38,9 @@ type clientMessage struct {
 	Withdraw bool     `json:"withdraw"`
 	Minutes  *float64 `json:"minutes"`
 
+	Text  string      `json:"text"`
+	Links []live.Link `json:"links"`
+
 	Name *string `json:"name"`
 	Hue  *int    `json:"hue"`
 
@@ -202,6 +205,18 @@ func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
 		return c.member.TakeSeat()
 	case "driver.release":
 		return c.member.ReleaseSeat()
+	case "chat":
+		return c.member.Chat(msg.Text, msg.Links, func(run int) error {
+			_, err := c.server.findRun(ctx, c.access.room.ID, run)
+			return err
+		})
+	case "chat.remove":
+		return c.member.RemoveChat(msg.ID, func() error {
+			if err := c.server.events.flush(ctx); err != nil {
+				return err
+			}
+			return c.server.cfg.Store.EraseChat(ctx, c.access.room.ID, msg.ID, c.id)
+		})
 	case "participant.update":
 		return c.member.Update(msg.Name, msg.Hue)
 	case "participant.remove":

@@ -133,11 +133,18 @@ func NewHub(log func(room string, e Event), most int) *Hub {
 	return h
 }
 
+// Restored is what a room is loaded with.
+type Restored struct {
+	Run    *store.Run // the last one, or nil
+	Output []Chunk    // of that
+	Chat   []ChatMessage
+}
+
 // Room gives the live side of a room, made at the first call. restore, when
-// not nil, is asked for the last run and its output if the room was not loaded;
+// not nil, is asked for what was before if the room was not loaded;
 // its error is Room's, and then nothing was made: what could not be read is not
 // taken for nothing.
-func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Room, error) {
+func (h *Hub) Room(id string, restore func() (Restored, error)) (*Room, error) {
 	h.mu.Lock()
 	if r, ok := h.rooms[id]; ok {
 		r.pins++
@@ -145,11 +152,10 @@ func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Roo
 		return r, nil
 	}
 	h.mu.Unlock()
-	var run *store.Run
-	var chunks []Chunk
+	var past Restored
 	if restore != nil {
 		var err error
-		if run, chunks, err = restore(); err != nil {
+		if past, err = restore(); err != nil {
 			return nil, err
 		}
 	}
@@ -158,13 +164,16 @@ func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Roo
 	r, ok := h.rooms[id]
 	if !ok {
 		r = &Room{id: id, hub: h, members: make(map[string]*Member)}
-		if run != nil {
-			r.run = run
+		if past.Run != nil {
+			r.run = past.Run
 			r.output = newOutput()
-			r.output.run = uint32(run.Number)
-			for _, c := range chunks {
+			r.output.run = uint32(past.Run.Number)
+			for _, c := range past.Output {
 				r.output.append(c.Stream, c.Data)
 			}
+		}
+		for _, msg := range past.Chat {
+			r.keepChat(msg)
 		}
 		h.rooms[id] = r
 	}
@@ -264,14 +273,15 @@ type Room struct {
 	driver    string // participant id, "" when nobody drives
 	grace     *time.Timer
 	graceGen  int
-	requests  []string   // who asked for the seat, the first first
-	turn      int        // joined of who drives, or drove last
-	rotation  *rotation  // nil while the seat stays until somebody moves it
-	rotations int        // how often its timer was set or ended
-	opened    bool       // somebody has joined
-	document  Document   // nil while nobody is there, nor may come back to the seat
-	run       *store.Run // current or last
-	output    *output    // of run
+	requests  []string      // who asked for the seat, the first first
+	turn      int           // joined of who drives, or drove last
+	rotation  *rotation     // nil while the seat stays until somebody moves it
+	rotations int           // how often its timer was set or ended
+	opened    bool          // somebody has joined
+	chat      []keptMessage // the last messages
+	document  Document      // nil while nobody is there, nor may come back to the seat
+	run       *store.Run    // current or last
+	output    *output       // of run
 	savedAt   time.Time
 	savedWait *time.Timer
 }
@@ -311,6 +321,7 @@ type Hello struct {
 	// Requests are who asked for the seat, the first first.
 	Requests []string       `json:"requests"`
 	Rotation map[string]any `json:"rotation"` // as in driver.rotation, or nil
+	Chat     []ChatMessage  `json:"chat"`     // the last messages, the oldest first
 	Run      *store.Run     `json:"run"`
 }
 
@@ -332,19 +343,19 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 		id = newParticipantID()
 	}
 	r.joins++
-	place := r.joins
+	place, chats := r.joins, newChats()
 	if id == r.driver {
 		place = r.turn // whose turn comes next does not change because the driver loads the page again
 	}
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
-		place = old.joined
+		place, chats = old.joined, old.chats
 	} else if most := r.hub.most; len(r.members) >= most {
 		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
 	}
 	m := &Member{
-		joined: place, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
+		joined: place, chats: chats, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}
 	if id == r.driver {
@@ -368,7 +379,7 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	m.sendJSON(Hello{
 		Type: "hello", Protocol: 1, You: m.who, Resume: r.hub.resumeToken(r.id, id, req.TokenHash),
 		Participants: r.participants(), Driver: r.driverPtr(), Requests: r.pending(), Rotation: r.rotationFields(),
-		Room: room, Languages: languages, Run: r.run,
+		Chat: r.chatSoFar(), Room: room, Languages: languages, Run: r.run,
 	}, r.output, 0)
 	r.tellNext()
 	m.signal()

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"corun/store"
 )
 
@@ -21,6 +23,7 @@ type Member struct {
 	// Static after Join.
 	room   *Room
 	joined int           // the participant's place in the order of joining
+	chats  *rate.Limiter // how often they may say something
 	wake   chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
