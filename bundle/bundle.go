@@ -77,6 +77,7 @@ type room struct {
 	Title       string    `json:"title"`
 	Language    string    `json:"language"`
 	Locked      bool      `json:"locked"`
+	DriverOnly  bool      `json:"driver_only"`
 	RunsEnabled bool      `json:"runs_enabled"`
 	Ended       bool      `json:"ended"`
 	CreatedAt   time.Time `json:"created_at"`

@@ -53,7 +53,7 @@ func furnish(t testing.TB, st *store.Store, n int64, folded bool) {
 	})
 	must(t, err)
 	yes := true
-	_, err = st.UpdateRoom(ctx, roomID0, store.RoomPatch{Locked: &yes})
+	_, err = st.UpdateRoom(ctx, roomID0, store.RoomPatch{Locked: &yes, DriverOnly: &yes})
 	must(t, err)
 	doc := ycrdt.New(ycrdt.Options{})
 	must(t, doc.ApplyUpdate(first))

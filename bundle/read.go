@@ -621,7 +621,7 @@ const (
 func (b *Bundle) Store(ctx context.Context, st *store.Store, id string, hashes map[store.Role][32]byte) (err error) {
 	m := b.manifest
 	row := store.Room{
-		ID: id, Title: m.Room.Title, Language: m.Room.Language, Locked: m.Room.Locked,
+		ID: id, Title: m.Room.Title, Language: m.Room.Language, Locked: m.Room.Locked, DriverOnly: m.Room.DriverOnly,
 		RunsEnabled: m.Room.RunsEnabled, Ended: m.Room.Ended, CreatedAt: m.Room.CreatedAt,
 	}
 	var begin *store.Base

@@ -38,7 +38,7 @@ func Write(ctx context.Context, st *store.Store, id string, w io.Writer) error {
 	b := &writer{ctx: ctx, st: st, id: id, zip: zip.NewWriter(w), at: time.Now(), doc: ycrdt.New(ycrdt.Options{MaxWork: -1})}
 	b.manifest = manifest{
 		Format: format, Version: version, LastUpdate: last,
-		Room: room{row.ID, row.Title, row.Language, row.Locked, row.RunsEnabled, row.Ended, row.CreatedAt},
+		Room: room{row.ID, row.Title, row.Language, row.Locked, row.DriverOnly, row.RunsEnabled, row.Ended, row.CreatedAt},
 	}
 	for _, part := range []func() error{b.base, b.updates, b.document, b.runs, b.events, b.tests} {
 		if err := part(); err != nil {

@@ -435,6 +435,7 @@ func (s *Server) eraseParticipant(w http.ResponseWriter, r *http.Request) error 
 	if err := s.cfg.Store.Erase(r.Context(), a.room.ID, participant, erasedName); err != nil {
 		return err
 	}
+	s.live.Peek(a.room.ID, func(room *live.Room) { room.EraseName(participant, erasedName) })
 	s.events.add(a.room.ID, live.Event{Kind: kindErased, Data: map[string]any{"participant": participant}})
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -130,24 +130,38 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 	return run, nil
 }
 
-// liveRoom gives the live side of a room, with its last run if it was not in
-// use. The caller releases it.
+// liveRoom gives the live side of a room, with its last run and its chat if it was
+// not in use. The caller releases it.
 func (s *Server) liveRoom(ctx context.Context, id string) (*live.Room, error) {
-	return s.live.Room(id, func() (*store.Run, []live.Chunk, error) {
-		run, err := s.lastRun(ctx, id)
-		if err != nil || run == nil {
-			return nil, nil, err
+	return s.live.Room(id, func() (past live.Restored, err error) {
+		if past.Chat, err = s.chat(ctx, id); err != nil {
+			return past, err
 		}
-		chunks, err := s.cfg.Store.OutputChunks(ctx, id, run.Number)
+		if past.Run, err = s.lastRun(ctx, id); err != nil || past.Run == nil {
+			return past, err
+		}
+		chunks, err := s.cfg.Store.OutputChunks(ctx, id, past.Run.Number)
 		if err != nil {
-			return nil, nil, err
+			return past, err
 		}
-		replay := make([]live.Chunk, len(chunks))
+		past.Output = make([]live.Chunk, len(chunks))
 		for i, c := range chunks {
-			replay[i] = live.Chunk{Stream: uint8(c.Stream), Data: c.Data}
+			past.Output[i] = live.Chunk{Stream: uint8(c.Stream), Data: c.Data}
 		}
-		return run, replay, nil
+		return past, nil
 	})
+}
+
+// chat reads the last messages of a room's chat.
+func (s *Server) chat(ctx context.Context, id string) ([]live.ChatMessage, error) {
+	if err := s.events.flush(ctx); err != nil { // they are stored behind the back of who said them
+		return nil, err
+	}
+	events, err := s.cfg.Store.ChatEvents(ctx, id, live.MaxChat)
+	if err != nil {
+		return nil, err
+	}
+	return live.ChatOf(events), nil
 }
 
 // savedWithin bounds how long a saved message waits for a room.

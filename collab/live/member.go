@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"corun/store"
 )
 
@@ -20,7 +22,8 @@ type Frame struct {
 type Member struct {
 	// Static after Join.
 	room   *Room
-	joined int           // this connection's number in the room
+	joined int           // the participant's place in the order of joining
+	chats  *rate.Limiter // how often they may say something
 	wake   chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
@@ -101,6 +104,14 @@ func (m *Member) Send(v any) {
 	m.sendJSON(v, m.room.output, m.room.outputLen())
 }
 
+// answer tells this participant alone, with the ref of what they asked. mu is held.
+func (m *Member) answer(msg map[string]any) {
+	if len(m.ref) > 0 {
+		msg["ref"] = m.ref
+	}
+	m.sendJSON(msg, m.room.output, m.room.outputLen())
+}
+
 // Update changes the participant's name or hue; nil leaves it.
 func (m *Member) Update(name *string, hue *int) error {
 	r := m.room
@@ -120,7 +131,10 @@ func (m *Member) Update(name *string, hue *int) error {
 		}
 		next.Hue = *hue
 	}
-	m.who = next
+	if m.who != next {
+		m.who = next
+		r.note(KindRename, map[string]any{"participant": m.who})
+	}
 	r.broadcastAnswer(map[string]any{"type": "participant.updated", "participant": m.who}, m.who.ID, m.ref)
 	return nil
 }
@@ -162,7 +176,7 @@ func (m *Member) Remove(id string) error {
 		return err
 	}
 	if r.driver == id {
-		r.setDriver("", m.who.ID, ReasonLeft)
+		r.freeSeat(m.who.ID, ReasonLeft)
 	}
 	victim.close(CloseRemoved, "a host removed you from this room")
 	r.note("remove", map[string]any{"participant": victim.who, "by": m.who.ID})
@@ -205,9 +219,13 @@ func (m *Member) Leave() {
 	delete(r.members, m.who.ID)
 	r.broadcast(map[string]any{"type": "participant.left", "participant": m.who})
 	r.note("leave", map[string]any{"participant": m.who})
+	r.dropRequest(m.who.ID)
 	if r.driver == m.who.ID {
-		r.startGrace()
+		r.startGrace() // and may edit meanwhile
+	} else {
+		r.forgetSession(m.who.ID)
 	}
+	r.tellNext()
 }
 
 // Next waits until there is something to write and gives it, in order. Its

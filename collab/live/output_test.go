@@ -53,7 +53,7 @@ func decode(t *testing.T, f Frame) told {
 }
 
 // loaded gives the live side of the room that tests use.
-func loaded(t *testing.T, h *Hub, restore func() (*store.Run, []Chunk, error)) *Room {
+func loaded(t *testing.T, h *Hub, restore func() (Restored, error)) *Room {
 	t.Helper()
 	r, err := h.Room("room", restore)
 	if err != nil {
@@ -66,7 +66,7 @@ func TestFailedRestoreIsNoEmptyRoom(t *testing.T) {
 	h := NewHub(func(string, Event) {}, 0)
 	broken := errors.New("the disk is gone")
 	for range 2 {
-		if _, err := h.Room("room", func() (*store.Run, []Chunk, error) { return nil, nil, broken }); !errors.Is(err, broken) {
+		if _, err := h.Room("room", func() (Restored, error) { return Restored{}, broken }); !errors.Is(err, broken) {
 			t.Errorf("the room is given with %v", err)
 		}
 	}
@@ -297,4 +297,13 @@ func TestByRole(t *testing.T) {
 			t.Errorf("a %s was told %s", role, last[2].Data)
 		}
 	}
+}
+
+// object decodes a JSON message.
+func object(t *testing.T, f Frame) (v map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(f.Data, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

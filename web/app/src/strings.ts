@@ -48,6 +48,7 @@ export const t = {
   editorLabel: (path: string) => `Editor, ${path}. Escape, then Tab leaves it.`,
   readOnlyViewer: 'You are watching: only hosts and guests edit.',
   readOnlyLocked: 'The host locked this room: nobody edits now.',
+  readOnlyDriver: 'Only who is at the keyboard edits.',
   readOnlyStorage: 'The server cannot save for the moment.',
   noFile: 'No file yet. Make one to begin.',
   loading: 'Opening the room…',

@@ -11,7 +11,8 @@ export function EditorPane({ session }: { session: RoomSession }) {
   const { you, room, storageProblem } = session.state.value
   const why = you?.role === 'viewer' ? t.readOnlyViewer
     : room?.locked === true ? t.readOnlyLocked
-      : storageProblem !== '' ? t.readOnlyStorage : ''
+      : storageProblem !== '' ? t.readOnlyStorage
+        : room?.driver_only === true && !session.isDriver.value ? t.readOnlyDriver : ''
   const histories = useMemo(() => new Map<string, Y.UndoManager>(), [session])
   return (
     <main class="editor-pane" data-testid="editor">
