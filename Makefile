@@ -98,8 +98,8 @@ test-e2e: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## stock Yjs
 		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test $$t || exit 1; done
 
 # SEED=n has the same kills again, as far as clocks allow.
-soak: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## hundreds of kills and full disks under typing clients; attacks, and what others feel of them; takes root
-	cd test && for t in kill hostile; do \
+soak: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## hundreds of kills and full disks under typing clients and running programs; attacks, and what others feel of them; takes root
+	cd test && for t in kill runs hostile; do \
 		CORUN_SOAK=1 CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test --test-reporter=spec e2e/$$t.test.mjs || exit 1; done
 
 test/node_modules/.package-lock.json: test/package-lock.json

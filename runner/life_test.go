@@ -219,6 +219,23 @@ func TestSignals(t *testing.T) {
 			t.Errorf("after the end: got %v", err)
 		}
 	})
+	// Who signals, or resizes, before the end of a box was noticed is told the same.
+	t.Run("to a box that is gone", func(t *testing.T) {
+		rec := start(t, r, inTerminal("bash", "echo ready; exec sleep 1236"))
+		rec.waitOutput(store.PTY, "ready")
+		rec.run.mu.Lock()
+		unnoticed := &Run{job: rec.run.job, process: rec.run.process}
+		rec.run.mu.Unlock()
+		eventually(t, "the program", func() bool { return killBoxOf(t, "sleep\x001236\x00") })
+		rec.end()
+		var refused *InputError
+		if err := unnoticed.Signal("INT"); !errors.As(err, &refused) {
+			t.Errorf("signal: got %v", err)
+		}
+		if err := unnoticed.Resize(90, 30); err != nil {
+			t.Errorf("resize: got %v", err)
+		}
+	})
 }
 
 func TestStop(t *testing.T) {

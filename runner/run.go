@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -155,7 +156,7 @@ func (run *Run) Resize(cols, rows int) error {
 	if run.process == nil {
 		return nil
 	}
-	if err := run.process.Resize(size); err != nil {
+	if err := run.process.Resize(size); err != nil && !errors.Is(err, sandbox.ErrBoxGone) {
 		return fmt.Errorf("resize terminal: %w", err)
 	}
 	return nil
@@ -170,13 +171,19 @@ func (run *Run) Signal(name string) error {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if run.process == nil {
-		return &InputError{"signal", "the program is not executing"}
+		return &InputError{"signal", notExecuting}
 	}
-	if err := run.process.Signal(sig); err != nil {
+	switch err := run.process.Signal(sig); {
+	case errors.Is(err, sandbox.ErrBoxGone):
+		// It has ended, which its supervisor is about to notice.
+		return &InputError{"signal", notExecuting}
+	case err != nil:
 		return fmt.Errorf("send %s to program: %w", name, err)
 	}
 	return nil
 }
+
+const notExecuting = "the program is not executing"
 
 // Stop ends the run, whether it has begun or not. Stopping one that has ended
 // is no error.

@@ -420,18 +420,26 @@ func (p *Process) Resize(size Size) error {
 		_, err = p.box.control.Write(encodeResize(size))
 	}
 	if err != nil {
-		return fmt.Errorf("resize terminal: %w", err)
+		return fmt.Errorf("resize terminal: %w", orGone(err))
 	}
 	return nil
 }
 
 // Signal sends a signal to the program: in a terminal to the group in front,
-// else to the program's own group.
+// else to the program's own group. The error is ErrBoxGone if there is none any more.
 func (p *Process) Signal(sig syscall.Signal) error {
 	if _, err := p.box.control.Write(encodeSignal(int(sig), p.terminal)); err != nil {
-		return fmt.Errorf("send signal: %w", err)
+		return fmt.Errorf("send signal: %w", orGone(err))
 	}
 	return nil
+}
+
+// orGone tells what has failed because the box has ended, or is about to be destroyed.
+func orGone(err error) error {
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EBADF) || errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("%w: %w", ErrBoxGone, err)
+	}
+	return err
 }
 
 // Wait waits for the program's end. What it started may go on until the box is
