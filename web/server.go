@@ -154,6 +154,7 @@ func (s *Server) routes() http.Handler {
 	index, assets := s.page()
 	mux.Handle("GET /{$}", index)
 	mux.Handle("GET /r/{room}", index)
+	mux.Handle("GET /r/{room}/playback", index)
 	mux.Handle("GET /assets/", assets)
 	return secure(s.counting(methodProblems(mux)))
 }

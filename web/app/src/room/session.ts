@@ -161,6 +161,11 @@ export class RoomSession {
 
   // Links.
 
+  /** The token that opens this room here. */
+  get pass(): string {
+    return this.token
+  }
+
   /** The link for a role that this browser may hand on, or null. */
   shareLink(role: Role): string | null {
     const mine = this.state.value.you?.role === role ? this.token : undefined
