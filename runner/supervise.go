@@ -184,8 +184,8 @@ func (s *supervisor) enter(row *store.Run) {
 
 func (s *supervisor) change(fn func(*store.Run)) { s.row = s.run.change(fn) }
 
-// attend brings the current stage's command to its end. If its box dies before anybody could know that
-// there was one, the stage begins again in another, once.
+// attend brings the current stage's command to its end. If its box dies before anybody could
+// know that there was one, the stage begins again in another, once.
 func (s *supervisor) attend() {
 	s.attendOnce()
 	if s.row.Attempt > 1 || !s.nothingHappened() {
