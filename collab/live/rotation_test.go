@@ -131,6 +131,9 @@ func TestWhatIsToldOfRequests(t *testing.T) {
 	// Who leaves does not get the seat.
 	ask()
 	asker.Leave()
+	if waiting := last(t, enter(t, r, store.RoleViewer), "hello")["requests"].([]any); len(waiting) != 0 {
+		t.Errorf("who left still waits: %v", waiting)
+	}
 	if err := driver.ReleaseSeat(); err != nil {
 		t.Fatal(err)
 	}
@@ -282,21 +285,24 @@ func TestRotation(t *testing.T) {
 func TestRotationOfWhoComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := testRoom(t)
-		first, _, third := enter(t, r, store.RoleGuest), enter(t, r, store.RoleGuest), enter(t, r, store.RoleGuest)
-		second := r.participants()[1].ID
-		for _, err := range []error{first.TakeSeat(), first.Rotate(1)} {
+		first, second, third := enter(t, r, store.RoleGuest), enter(t, r, store.RoleGuest), enter(t, r, store.RoleGuest)
+		for _, err := range []error{second.TakeSeat(), second.Rotate(1)} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		first.Leave()
-		back := JoinRequest{Role: store.RoleGuest, Resume: r.hub.resumeToken("room", first.You().ID, [32]byte{})}
+		second.Leave()
+		back := JoinRequest{Role: store.RoleGuest, Resume: r.hub.resumeToken("room", second.You().ID, [32]byte{})}
 		m, err := r.Join(back, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Leave()
-		for _, want := range []string{second, third.You().ID, first.You().ID} {
+		r.rotate(r.rotations - 1) // a timer that was stopped when it had gone off already
+		if driverOf(r) != second.You().ID {
+			t.Error("a stopped timer hands the seat on")
+		}
+		for _, want := range []string{third.You().ID, first.You().ID, second.You().ID} {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			if got := driverOf(r); got != want {
