@@ -12,7 +12,9 @@
 //	runs/1/output.txt        what it printed, all streams as they were read
 //	runs/1/output.index      lines of a stream's name, a number of bytes, and when they were
 //	                         printed (microseconds since 1970; may be left out), in that order
+//	runs/1/tests.jsonl       what became of each case, of a run of tests: lines of results
 //	runs/1/artefacts/a.png   files that it left, \ and % in their names as %5C and %25
+//	tests.json               {"cases"}: the tests of the room, if it has any, as hosts see them
 //	manifest.json            the room, and how much of all that there is; the last to be written
 //
 // No token is in it, and no hash of one. Whatever is in a bundle, reading it takes bounded
@@ -40,12 +42,14 @@ const (
 	baseName     = "history/base.yjs"
 	updatesName  = "history/updates.jsonl"
 	eventsName   = "history/events.jsonl"
+	testsName    = "tests.json"
 	filesFolder  = "files/"
 	runsFolder   = "runs/"
 
 	runName        = "run.json"
 	outputName     = "output.txt"
 	indexName      = "output.index"
+	resultsName    = "tests.jsonl"
 	artefactFolder = "artefacts/"
 )
 
@@ -61,6 +65,8 @@ type manifest struct {
 	Updates int64 `json:"updates"`
 	Events  int64 `json:"events"`
 	Runs    int64 `json:"runs"`
+	// Tests are the cases in tests.json.
+	Tests int `json:"tests,omitempty"`
 	// LeftOut counts the files whose paths cannot be in a folder, or that are too many. They
 	// are in the document.
 	LeftOut int `json:"files_left_out,omitempty"`
@@ -71,6 +77,7 @@ type room struct {
 	Title       string    `json:"title"`
 	Language    string    `json:"language"`
 	Locked      bool      `json:"locked"`
+	DriverOnly  bool      `json:"driver_only"`
 	RunsEnabled bool      `json:"runs_enabled"`
 	Ended       bool      `json:"ended"`
 	CreatedAt   time.Time `json:"created_at"`
@@ -92,6 +99,10 @@ type eventLine struct {
 	At   time.Time       `json:"at"`
 	Kind string          `json:"kind"`
 	Data json.RawMessage `json:"data"`
+}
+
+type testsFile struct {
+	Cases []store.TestCase `json:"cases"`
 }
 
 type runFile struct {
@@ -116,6 +127,10 @@ const (
 	maxTitle      = 1000
 	maxLanguage   = 64
 	maxName       = 1 << 10
+	maxTests      = 16 << 20
+	maxResults    = 1000
+	maxResult     = 4 << 20
+	maxResultText = 256 << 10
 )
 
 // escape makes an artefact's path the name of an entry: archives are unpacked on systems that

@@ -53,7 +53,7 @@ func furnish(t testing.TB, st *store.Store, n int64, folded bool) {
 	})
 	must(t, err)
 	yes := true
-	_, err = st.UpdateRoom(ctx, roomID0, store.RoomPatch{Locked: &yes})
+	_, err = st.UpdateRoom(ctx, roomID0, store.RoomPatch{Locked: &yes, DriverOnly: &yes})
 	must(t, err)
 	doc := ycrdt.New(ycrdt.Options{})
 	must(t, doc.ApplyUpdate(first))
@@ -100,6 +100,17 @@ func furnish(t testing.TB, st *store.Store, n int64, folded bool) {
 		{Stream: store.Stdout, At: printed, Data: bytes.Repeat([]byte("x"), 2*outputPiece+1)},
 	}))
 	must(t, st.AddArtefacts(ctx, roomID0, 1, []store.Artefact{{Path: `plots/a%5C\b.png`, Data: []byte("png")}, {Path: "empty"}}))
+	tested := &store.Run{
+		Room: roomID0, Language: "python", Args: []string{}, Mode: "tests", State: store.RunFinished, Status: store.StatusExited, CreatedAt: printed,
+		Tests: &store.TestSummary{Total: 2, Done: 2, Passed: 1, Failed: 1, Points: 1, MaxPoints: 3},
+	}
+	must(t, st.CreateRun(ctx, tested))
+	must(t, st.AddTestResult(ctx, tested, &store.TestResult{ID: "a", Name: "<A>", Hidden: true, Passed: true, Points: 1, MaxPoints: 1, Verdict: store.VerdictPassed, ExitCode: &code, Stdout: "a\x00ä"}))
+	must(t, st.AddTestResult(ctx, tested, &store.TestResult{ID: "gone", MaxPoints: 2, Verdict: store.VerdictWrongOutput, Message: "m"}))
+	must(t, st.SetTests(ctx, roomID0, []store.TestCase{
+		{ID: "a", Name: "<A>", Hidden: true, Points: 1, Stdin: "x\n", Args: []string{"y"}, Match: store.MatchRegex, Expected: "x+", Limits: &store.CaseLimits{WallMS: 5}},
+		{ID: "c", Name: "C", Args: []string{}, Match: store.MatchChecker, Checker: &store.Checker{Language: "bash", Source: "exit 0"}},
+	}))
 	must(t, st.CreateRun(ctx, &store.Run{Room: roomID0, State: store.RunRunning, CreatedAt: time.Now(), DocSeq: n / 2})) // goes on
 	var events []store.Event
 	for i := range n - 500 {
@@ -156,7 +167,7 @@ func TestRoundTrip(t *testing.T) {
 			data := export(t, from, roomID0)
 			want := contents(t, data)
 			for _, name := range []string{manifestName, documentName, updatesName, eventsName, "files/main.py", "files/sub/x.txt", "runs/1/run.json",
-				"runs/1/output.txt", "runs/1/output.index", "runs/1/artefacts/plots/a%255C%5Cb.png", "runs/1/artefacts/empty", "runs/3/run.json"} {
+				"runs/1/output.txt", "runs/1/output.index", "runs/1/artefacts/plots/a%255C%5Cb.png", "runs/1/artefacts/empty", "runs/3/run.json", "runs/4/tests.jsonl", testsName} {
 				if _, ok := want[name]; !ok {
 					t.Errorf("there is no %s", name)
 				}
@@ -170,7 +181,7 @@ func TestRoundTrip(t *testing.T) {
 			if want["runs/1/output.index"] != fmt.Sprintf("stdout 8 1700000000000000\nstderr 3 1700000000000001\nstdout %d 1700000000000000\n", 2*outputPiece+1) || !strings.HasPrefix(want["runs/1/output.txt"], "one\ntwo\n\xff\x00exxx") {
 				t.Errorf("%q of %.50q", want["runs/1/output.index"], want["runs/1/output.txt"])
 			}
-			if _, ok := want["runs/4/run.json"]; ok {
+			if _, ok := want["runs/5/run.json"]; ok {
 				t.Error("a run that goes on is in it")
 			}
 			b, err := take(data, 1<<30)
@@ -340,7 +351,7 @@ func TestRefused(t *testing.T) {
 		{"before its time", swap(manifestName, `"created_at": "20`, `"created_at": "10`), "time"},
 		{"more updates", swap(manifestName, `"last_update": 600`, `"last_update": 601`), "601"},
 		{"too many updates", swap(manifestName, `"last_update": 600`, `"last_update": 9000000000000000000`), "numbers of updates"},
-		{"fewer runs", swap(manifestName, `"runs": 3`, `"runs": 2`), "runs"},
+		{"fewer runs", swap(manifestName, `"runs": 4`, `"runs": 2`), "runs"},
 		{"more events", swap(manifestName, `"events": 100`, `"events": 101`), "events"},
 		{"a base that is not there", drop(baseName), baseName},
 
@@ -392,6 +403,23 @@ func TestRefused(t *testing.T) {
 		{"less output", swap("runs/1/output.index", "stdout 8 1700000000000000\n", ""), "more than"},
 		{"output of no time", swap("runs/1/output.index", " 1700000000000001", " -1"), "no time"},
 		{"negative output", swap("runs/1/output.index", "stdout 8", "stdout -8"), "no stream"},
+
+		{"no tests", drop(testsName), testsName},
+		{"fewer tests", swap(manifestName, `"tests": 2`, `"tests": 1`), "2 cases"},
+		{"a test of no kind", swap(testsName, `"regex"`, `"glob"`), "cases[0].match"},
+		{"an expression that is none", swap(testsName, `"x+"`, `"("`), "cases[0].expected"},
+		{"a test twice", swap(testsName, `"id": "c"`, `"id": "a"`), "cases[1].id"},
+		{"a token in a test", swap(testsName, `"id": "a"`, `"id": "a", "token": "x"`), "unknown field"},
+		{"results of another run", func(all map[string]string, _ *zip.Writer) { all["runs/1/tests.jsonl"] = all["runs/4/tests.jsonl"] }, "none of tests"},
+		{"results of no run", set("runs/9/tests.jsonl", ""), "no runs/9/run.json"},
+		{"a run of tests that tells of none", swap("runs/4/run.json", `"tests": {`, `"compile": {`), "unknown field"},
+		{"a run of tests that says it was none", swap("runs/4/run.json", `"mode": "tests"`, `"mode": "pipes"`), "another"},
+		{"a result that is none", swap("runs/4/tests.jsonl", `"verdict":"passed"`, `"verdict":"won it"`), "verdict"},
+		{"a result that is another", swap("runs/4/tests.jsonl", `"verdict":"passed"`, `"verdict":"timeout"`), "verdict"},
+		{"a result of no case", swap("runs/4/tests.jsonl", `"id":"a"`, `"id":"../a"`), "case"},
+		{"results without end", func(all map[string]string, _ *zip.Writer) {
+			all["runs/4/tests.jsonl"] = strings.Repeat(all["runs/4/tests.jsonl"], maxResults)
+		}, "more than"},
 
 		{"no events", drop(eventsName), eventsName},
 		{"an event that is none", swap(eventsName, `{`, `[`), "line 1"},

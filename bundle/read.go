@@ -47,7 +47,7 @@ func Open(r io.ReaderAt, size, maxBytes int64) (*Bundle, error) {
 	if err := b.list(archive.File, maxBytes); err != nil {
 		return nil, err
 	}
-	for _, check := range []func() error{b.readManifest, b.checkDocument, b.checkRuns, b.checkEvents} {
+	for _, check := range []func() error{b.readManifest, b.checkDocument, b.checkRuns, b.checkEvents, b.checkTests} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -95,7 +95,7 @@ func (b *Bundle) list(files []*zip.File, maxBytes int64) error {
 func (b *Bundle) place(name string) error {
 	unknown := fmt.Errorf("the bundle has an entry %q, which is no part of a room", name)
 	switch name {
-	case manifestName, documentName, baseName, updatesName, eventsName:
+	case manifestName, documentName, baseName, updatesName, eventsName, testsName:
 		return nil
 	}
 	if strings.HasPrefix(name, filesFolder) {
@@ -110,7 +110,7 @@ func (b *Bundle) place(name string) error {
 	switch {
 	case part == runName:
 		b.runs = append(b.runs, n)
-	case part == outputName, part == indexName:
+	case part == outputName, part == indexName, part == resultsName:
 	case strings.HasPrefix(part, artefactFolder):
 		if b.left[n] = append(b.left[n], strings.TrimPrefix(part, artefactFolder)); len(b.left[n]) > maxArtefacts {
 			return fmt.Errorf("run %d of the bundle left more than %d files, which is the most", n, maxArtefacts)
@@ -238,6 +238,8 @@ func (b *Bundle) readManifest() error {
 		err = errors.New("the numbers of updates cannot be")
 	case (m.Base != nil) != (b.entries[baseName] != nil):
 		err = fmt.Errorf("it and the bundle differ about %s", baseName)
+	case (m.Tests > 0) != (b.entries[testsName] != nil):
+		err = fmt.Errorf("it and the bundle differ about %s", testsName)
 	case m.Runs != int64(len(b.runs)):
 		err = fmt.Errorf("it tells of %d runs, and the bundle has %d", m.Runs, len(b.runs))
 	}
@@ -379,8 +381,10 @@ func (b *Bundle) checkRun(n int, run *store.Run) error {
 		return fmt.Errorf("the run is %.50q and %.50q, and has not ended", run.State, run.Status)
 	case run.Compile != nil && !slices.Contains(statuses, run.Compile.Status):
 		return fmt.Errorf("the compile stage is %.50q", run.Compile.Status)
-	case run.Mode != "terminal" && run.Mode != "pipes":
+	case run.Mode != "terminal" && run.Mode != "pipes" && run.Mode != "tests":
 		return fmt.Errorf("the mode is %.50q", run.Mode)
+	case (run.Mode == "tests") != (run.Tests != nil):
+		return fmt.Errorf("the mode is %s, and what the run says of tests is for another", run.Mode)
 	case !isLine(run.Language, maxLanguage):
 		return fmt.Errorf("the language is no name of at most %d bytes", maxLanguage)
 	case run.DocSeq < 0 || run.DocSeq > b.manifest.LastUpdate:
@@ -488,6 +492,68 @@ func (b *Bundle) artefacts(run *store.Run, fn func(store.Artefact) error) error 
 	return nil
 }
 
+// results gives what became of the cases of a run of tests.
+func (b *Bundle) results(run *store.Run, fn func(*store.TestResult) error) error {
+	name := b.folder(run.Number) + resultsName
+	if b.entries[name] == nil {
+		return nil
+	}
+	if run.Mode != "tests" {
+		return fmt.Errorf("the bundle has %s, and the run was none of tests", name)
+	}
+	n := 0
+	return b.lines(name, maxResult, func(data []byte) error {
+		var res store.TestResult
+		if err := decode(data, &res); err != nil {
+			return err
+		}
+		n++
+		switch {
+		case n > maxResults:
+			return fmt.Errorf("there are more than %d results", maxResults)
+		case !resultID.MatchString(res.ID), !isLine(res.Name, maxTitle):
+			return fmt.Errorf("the result is of the case %.100q with the name %.100q", res.ID, res.Name)
+		case !verdict.MatchString(string(res.Verdict)), res.Passed != (res.Verdict == store.VerdictPassed):
+			return fmt.Errorf("the verdict is %.50q", res.Verdict)
+		case len(res.Message) > maxResultText, len(res.Stdout) > maxResultText, len(res.Stderr) > maxResultText:
+			return fmt.Errorf("the message or what was printed has more than %d bytes", maxResultText)
+		}
+		return fn(&res)
+	})
+}
+
+var (
+	resultID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	verdict  = regexp.MustCompile(`^[a-z_]{1,32}$`)
+)
+
+// cases gives the room's tests. The store checks them as it does those of a host.
+func (b *Bundle) cases() ([]store.TestCase, error) {
+	if b.entries[testsName] == nil {
+		return nil, nil
+	}
+	data, err := b.bytes(testsName, maxTests)
+	if err != nil {
+		return nil, err
+	}
+	var file testsFile
+	if err = decode(data, &file); err == nil {
+		err = store.CheckTests(file.Cases)
+	}
+	if err == nil && len(file.Cases) != b.manifest.Tests {
+		err = fmt.Errorf("there are %d cases: %s says %d", len(file.Cases), manifestName, b.manifest.Tests)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s in the bundle: %w", testsName, err)
+	}
+	return file.Cases, nil
+}
+
+func (b *Bundle) checkTests() error {
+	_, err := b.cases()
+	return err
+}
+
 func (b *Bundle) checkRuns() error {
 	for _, n := range b.runs {
 		run, err := b.run(n)
@@ -498,6 +564,9 @@ func (b *Bundle) checkRuns() error {
 			return err
 		}
 		if err := b.artefacts(run, func(store.Artefact) error { return nil }); err != nil {
+			return err
+		}
+		if err := b.results(run, func(*store.TestResult) error { return nil }); err != nil {
 			return err
 		}
 	}
@@ -552,7 +621,7 @@ const (
 func (b *Bundle) Store(ctx context.Context, st *store.Store, id string, hashes map[store.Role][32]byte) (err error) {
 	m := b.manifest
 	row := store.Room{
-		ID: id, Title: m.Room.Title, Language: m.Room.Language, Locked: m.Room.Locked,
+		ID: id, Title: m.Room.Title, Language: m.Room.Language, Locked: m.Room.Locked, DriverOnly: m.Room.DriverOnly,
 		RunsEnabled: m.Room.RunsEnabled, Ended: m.Room.Ended, CreatedAt: m.Room.CreatedAt,
 	}
 	var begin *store.Base
@@ -571,7 +640,7 @@ func (b *Bundle) Store(ctx context.Context, st *store.Store, id string, hashes m
 			err = errors.Join(err, st.DeleteRoom(context.WithoutCancel(ctx), id, nil))
 		}
 	}()
-	for _, part := range []func(context.Context, *store.Store, string) error{b.storeUpdates, b.storeRuns, b.storeEvents} {
+	for _, part := range []func(context.Context, *store.Store, string) error{b.storeUpdates, b.storeRuns, b.storeEvents, b.storeTests} {
 		if err := part(ctx, st, id); err != nil {
 			return err
 		}
@@ -630,8 +699,20 @@ func (b *Bundle) storeRuns(ctx context.Context, st *store.Store, id string) erro
 		if err != nil {
 			return err
 		}
+		err = b.results(run, func(res *store.TestResult) error { return st.AddTestResult(ctx, run, res) })
+		if err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (b *Bundle) storeTests(ctx context.Context, st *store.Store, id string) error {
+	cases, err := b.cases()
+	if err != nil || cases == nil {
+		return err
+	}
+	return st.SetTests(ctx, id, cases)
 }
 
 func (b *Bundle) storeEvents(ctx context.Context, st *store.Store, id string) error {

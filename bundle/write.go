@@ -38,9 +38,9 @@ func Write(ctx context.Context, st *store.Store, id string, w io.Writer) error {
 	b := &writer{ctx: ctx, st: st, id: id, zip: zip.NewWriter(w), at: time.Now(), doc: ycrdt.New(ycrdt.Options{MaxWork: -1})}
 	b.manifest = manifest{
 		Format: format, Version: version, LastUpdate: last,
-		Room: room{row.ID, row.Title, row.Language, row.Locked, row.RunsEnabled, row.Ended, row.CreatedAt},
+		Room: room{row.ID, row.Title, row.Language, row.Locked, row.DriverOnly, row.RunsEnabled, row.Ended, row.CreatedAt},
 	}
-	for _, part := range []func() error{b.base, b.updates, b.document, b.runs, b.events} {
+	for _, part := range []func() error{b.base, b.updates, b.document, b.runs, b.events, b.tests} {
 		if err := part(); err != nil {
 			return fmt.Errorf("bundle room %s: %w", id, err)
 		}
@@ -197,6 +197,9 @@ func (b *writer) run(run *store.Run) error {
 	if err := b.output(folder, chunks); err != nil {
 		return err
 	}
+	if err := b.results(folder, run.Number); err != nil {
+		return err
+	}
 	for _, a := range run.Artefacts {
 		data, err := b.st.Artefact(b.ctx, b.id, run.Number, a.Path)
 		if err != nil {
@@ -235,6 +238,36 @@ func (b *writer) output(folder string, chunks []store.Chunk) error {
 		fmt.Fprintln(&index, stream, n, at.UnixMicro())
 	}
 	return b.entry(folder+indexName, index.Bytes())
+}
+
+func (b *writer) results(folder string, run int) error {
+	results, err := b.st.TestResults(b.ctx, b.id, run)
+	if err != nil || len(results) == 0 {
+		return err
+	}
+	enc, err := b.lines(folder + resultsName)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		if err := enc.Encode(&results[i]); err != nil {
+			return fmt.Errorf("write result of a test: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *writer) tests() error {
+	cases, err := b.st.Tests(b.ctx, b.id)
+	if err != nil || len(cases) == 0 {
+		return err
+	}
+	data, err := json.MarshalIndent(testsFile{cases}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode tests: %w", err)
+	}
+	b.manifest.Tests = len(cases)
+	return b.entry(testsName, append(data, '\n'))
 }
 
 func (b *writer) events() error {

@@ -188,7 +188,15 @@ func (r *Room) disconnect(match func(*SyncConn) bool, code int, reason string) {
 }
 
 // SetLocked makes the room refuse edits, or take them again.
-func (r *Room) SetLocked(locked bool) { r.post(work{call: func() { r.locked = locked }}) }
+func (r *Room) SetLocked(locked bool) {
+	r.post(work{call: func() {
+		was := r.locked
+		r.locked = locked
+		if was && !locked {
+			r.resync() // for what was refused
+		}
+	}})
+}
 
 // SetRunsEnabled makes snapshots say whether the room may run programs.
 func (r *Room) SetRunsEnabled(enabled bool) { r.post(work{call: func() { r.runsEnabled = enabled }}) }

@@ -23,6 +23,7 @@ func (e *CloseError) Error() string { return fmt.Sprintf("close %d: %s", e.Code,
 type Peer struct {
 	Role      store.Role
 	TokenHash [32]byte // of the room token they came by
+	Session   string   // which the same client gives on /live, or ""; see Room.SetSession
 	// Ready is called when there is something to write and nobody is writing: somebody
 	// is to call Flush soon. It must not block.
 	Ready func(*SyncConn)

@@ -12,7 +12,6 @@ import (
 
 	"corun/collab/ycrdt"
 	"corun/collab/yproto"
-	"corun/store"
 )
 
 const (
@@ -81,6 +80,7 @@ type Room struct {
 	conns         map[*SyncConn]struct{}
 	locked, ended bool
 	runsEnabled   bool
+	seat          seat
 	language      string // of a room whose document names none
 	seq           int64  // of the last update that was applied
 	saved         int64  // of the last that the store has
@@ -342,20 +342,15 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	if string(m.Payload) == "\x00\x00" {
 		return nil // nothing changed; stock clients answer so when they are in step
 	}
-	if m.Kind == yproto.SyncStep2 && (c.peer.Role == store.RoleViewer || r.locked || !r.hub.Writable()) && !r.lacks(m.Payload) {
+	refusal := r.refusal(c)
+	if m.Kind == yproto.SyncStep2 && refusal != "" && !r.lacks(m.Payload) {
 		// Who is in step answers, when asked what the room lacks, with all deletions that were
 		// ever made. To refuse that would alarm somebody who did nothing.
 		return nil
 	}
 	switch {
-	case c.peer.Role == store.RoleViewer:
-		r.send(c, yproto.AppendDenied(nil, "permission denied"))
-		return nil
-	case r.locked:
-		r.send(c, yproto.AppendDenied(nil, "permission denied: the room is locked"))
-		return nil
-	case !r.hub.Writable():
-		r.send(c, yproto.AppendDenied(nil, "permission denied: "+notSaved))
+	case refusal != "":
+		r.send(c, yproto.AppendDenied(nil, refusal))
 		return nil
 	case m.Payload[0] != 0 && r.tooLarge(len(m.Payload)): // only deletions: always welcome
 		r.send(c, yproto.AppendDenied(nil, fmt.Sprintf("permission denied: the document is full (%d bytes at most)", MaxDocumentBytes)))
@@ -377,7 +372,7 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 		r.uncounted = recountBytes // it may have become smaller: measure when it matters
 	}
 	if !whole {
-		r.save(m.Payload, authorOf(c), func(error) {})
+		r.save(m.Payload, r.authorOf(c), func(error) {})
 		r.showLater(news)
 		return nil
 	}
@@ -385,7 +380,7 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	if m.Kind == yproto.SyncStep2 {
 		out = yproto.AppendSync(make([]byte, 0, len(m.Payload)+16), yproto.SyncUpdate, m.Payload)
 	}
-	r.save(m.Payload, authorOf(c), func(err error) {
+	r.save(m.Payload, r.authorOf(c), func(err error) {
 		if err == nil {
 			r.broadcast(out, c)
 		}
@@ -427,8 +422,6 @@ func (r *Room) lacks(update []byte) bool {
 	}
 	return false
 }
-
-func authorOf(c *SyncConn) string { return string(c.peer.Role) }
 
 // tooLarge tells whether n more bytes would make the document too large. The bound
 // grows with all that comes in; only when it is reached the document is measured.
@@ -473,16 +466,21 @@ func (r *Room) join(c *SyncConn) error {
 	}
 	r.conns[c] = struct{}{}
 	c.joined = true
-	step1 := yproto.AppendSync(nil, yproto.SyncStep1, r.doc.StateVector())
-	r.fence(func(err error) {
-		if err == nil {
-			r.send(c, step1)
-		}
-	})
+	r.ask(c)
 	if all := r.awareness.All(); len(all) > 0 {
 		r.send(c, yproto.AppendAwareness(nil, yproto.EncodeAwareness(all)))
 	}
 	return nil
+}
+
+// ask asks a client for what the document lacks, once all that is in it is saved.
+func (r *Room) ask(c *SyncConn) {
+	step1 := yproto.AppendSync(nil, yproto.SyncStep1, r.doc.StateVector())
+	r.fence(func(err error) {
+		if err == nil && c.joined {
+			r.send(c, step1)
+		}
+	})
 }
 
 // leave takes a connection out and tells the others that those it spoke for are

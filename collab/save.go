@@ -25,6 +25,7 @@ func (r *Room) load() error {
 	}
 	row := stored.Room
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
+	r.seat.only = row.DriverOnly
 	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
 	r.sinceSnapshot, r.bytesSince = stored.Count, stored.SinceSnapshot

@@ -21,6 +21,8 @@ const (
 	ModeTerminal = "terminal"
 	// ModePipes keeps stdout and stderr apart.
 	ModePipes = "pipes"
+	// ModeTests runs the program for each of Request.Cases, with pipes and in a box of its own.
+	ModeTests = "tests"
 )
 
 // Where a run's input comes from: the driver types it, or it is given with the run and whole.
@@ -54,7 +56,7 @@ type Request struct {
 	Entry        string
 	DefaultEntry string
 	Args         []string
-	// Mode is ModeTerminal or ModePipes; without it, a terminal unless Stdin is
+	// Mode is ModeTerminal, ModePipes or ModeTests; without it, a terminal unless Stdin is
 	// given.
 	Mode string
 	// Stdin is typed for the program. With pipes it is the whole input;
@@ -62,7 +64,9 @@ type Request struct {
 	Stdin      *string
 	Cols, Rows int // of the terminal; 0 for the usual size
 	Files      []File
-	Limits     *Lower
+	// Cases are what ModeTests runs the program for. Each has its own input and arguments.
+	Cases  []store.TestCase
+	Limits *Lower
 	// CompileLimits lower those of the compile stage.
 	CompileLimits *Lower
 
@@ -111,6 +115,10 @@ type job struct {
 	// built is the program, where that is known before the run; nil where there is no
 	// compile stage, or it is still to come.
 	built *built
+	// given are files that the program finds beside its own, and its compiler does not.
+	given []sandbox.File
+	// tests are the cases of a run of them, which is in ModePipes itself; nil for any other.
+	tests []*testCase
 }
 
 // prepare checks a request and works out what it left open.
@@ -119,16 +127,23 @@ func prepare(req Request, langs *lang.Set, limits Limits) (*job, error) {
 	if !ok {
 		return nil, unknownLanguage(req.Language, langs)
 	}
+	tests := req.Mode == ModeTests
 	switch req.Mode {
 	case ModeTerminal, ModePipes:
+	case ModeTests:
+		if req.Stdin != nil || len(req.Args) > 0 {
+			return nil, &InputError{"mode", "each test has its own stdin and args: leave them out, or use terminal or pipes"}
+		}
+		req.Mode = ModePipes
 	case "":
 		req.Mode = ModeTerminal
 		if req.Stdin != nil {
 			req.Mode = ModePipes
 		}
 	default:
-		return nil, &InputError{"mode", fmt.Sprintf("mode is %q: use terminal or pipes", req.Mode)}
+		return nil, &InputError{"mode", fmt.Sprintf("mode is %q: use terminal, pipes or tests", req.Mode)}
 	}
+	usual := limits
 	limits = limits.forLanguage(p)
 	if err := checkFiles(req.Files, limits); err != nil {
 		return nil, err
@@ -155,7 +170,13 @@ func prepare(req Request, langs *lang.Set, limits Limits) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &job{Request: req, profile: p, limits: lowered}, nil
+	j := &job{Request: req, profile: p, limits: lowered}
+	if tests {
+		if j.tests, err = prepareTests(j, langs, usual); err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
 }
 
 func unknownLanguage(name string, langs *lang.Set) *InputError {
@@ -268,6 +289,7 @@ func (j *job) command(size sandbox.Size) sandbox.Command {
 		})
 		c.Files = append(c.Files, sandbox.File{Path: name, Content: j.built.program, Mode: 0o755})
 	}
+	c.Files = append(c.Files, j.given...)
 	return c
 }
 
@@ -315,12 +337,19 @@ func (j *job) record(now time.Time) store.Run {
 	if args == nil {
 		args = []string{}
 	}
-	if j.Stdin != nil && j.Mode == ModePipes {
+	if j.tests != nil || j.Stdin != nil && j.Mode == ModePipes {
 		stdin = stdinGiven
 	}
-	return store.Run{
+	row := store.Run{
 		Room: j.Room, Language: j.profile.Name, Entry: j.Entry, Args: args, Mode: j.Mode, Stdin: stdin, Attempt: 1,
 		State: store.RunQueued, StartedBy: j.By, StartedByName: j.ByName,
 		CreatedAt: now.UTC(), StateVector: j.StateVector, DocSeq: j.DocSeq,
 	}
+	if j.tests != nil {
+		row.Mode, row.Tests = ModeTests, &store.TestSummary{Total: len(j.tests)}
+		for _, c := range j.tests {
+			row.Tests.MaxPoints += c.Points
+		}
+	}
+	return row
 }

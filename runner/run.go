@@ -18,15 +18,17 @@ const (
 	EventStarted                      // the program was executed
 	EventStage                        // Run.Stage has begun
 	EventOutput                       // Stream, Offset, Data
+	EventTest                         // Test has ended; Run counts it
 	EventExited                       // the verdict; the last event of a run
 )
 
 // Event is one step in a run's life.
 type Event struct {
 	Kind     EventKind
-	Run      store.Run // as it was stored, but for output, which is stored a little later
-	Position int       // EventQueued: how many runs are ahead; 0 is next
-	Chunk              // EventOutput
+	Run      store.Run         // as it was stored, but for output, which is stored a little later
+	Position int               // EventQueued: how many runs are ahead; 0 is next
+	Chunk                      // EventOutput
+	Test     *store.TestResult // EventTest; not to be changed
 	// Input counts, with EventExited, the bytes that each participant typed.
 	Input map[string]int64
 }
@@ -70,6 +72,9 @@ func newRun(r *Runner, j *job, accepted time.Time) *Run {
 		input: newInput(), output: newOutputLog(),
 		row:  j.record(r.now()),
 		size: sandbox.Size{Cols: uint16(j.Cols), Rows: uint16(j.Rows)},
+	}
+	if j.tests != nil {
+		run.input.finish() // each case has its own
 	}
 	if j.Stdin != nil {
 		// It fits: both are bounded, and nothing was typed before.

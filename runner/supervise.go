@@ -28,6 +28,7 @@ const (
 type supervisor struct {
 	run        *Run
 	row        store.Run // as last reported
+	place      *ticket   // in the queue; nil when it was given back
 	transcript *transcript
 	// current is the stage that goes on, or has ended as the last one.
 	current *stage
@@ -50,7 +51,7 @@ func (run *Run) supervise(place *ticket) {
 	if run.former != nil {
 		<-run.former
 	}
-	s := &supervisor{run: run}
+	s := &supervisor{run: run, place: place}
 	s.current = run.first()
 	select {
 	case <-place.turn:
@@ -59,19 +60,19 @@ func (run *Run) supervise(place *ticket) {
 	default:
 	}
 	if err := <-run.stored; err != nil {
-		s.finish(place)
+		s.finish()
 		r.quotas.release(run.starter())
 		r.vacate(run)
 		close(run.announced)
 		return
 	}
-	if s.waitTurn(place) {
+	if s.waitTurn() {
 		r.running.Add(1)
 		s.perform()
 		r.running.Add(-1)
 	}
 	s.conclude()
-	s.finish(place)
+	s.finish()
 }
 
 // first is the stage that a run begins with.
@@ -86,7 +87,8 @@ func (run *Run) first() *stage {
 }
 
 // waitTurn reports the run's position until its turn comes, or notes why it will not.
-func (s *supervisor) waitTurn(place *ticket) bool {
+func (s *supervisor) waitTurn() bool {
+	place := s.place
 	for {
 		s.run.report(Event{Kind: EventQueued, Run: s.run.Snapshot(), Position: s.run.runner.queue.position(place)})
 		select {
@@ -108,9 +110,13 @@ func (s *supervisor) waitTurn(place *ticket) bool {
 	}
 }
 
-// begin gives the current stage's command to a box.
+// begin gives the current stage's command to a box, where it is one command.
 func (s *supervisor) begin() {
 	st := s.current
+	if s.testing() {
+		st.startup = time.Since(s.run.accepted)
+		return
+	}
 	if st.began() || st.end.err != nil {
 		return
 	}
@@ -123,7 +129,7 @@ func (s *supervisor) begin() {
 func (s *supervisor) perform() {
 	run := s.run
 	s.begin()
-	if !s.current.began() {
+	if !s.current.began() && !s.testing() {
 		return
 	}
 	now := run.runner.now().UTC()
@@ -140,18 +146,26 @@ func (s *supervisor) perform() {
 	if run.job.built != nil {
 		s.replay(run.job.built)
 	}
-	s.attend()
-	if s.current.name != stageCompile || !s.compiled() {
+	if s.bringToEnd(); s.current.name != stageCompile || !s.compiled() {
 		return
 	}
 	s.current = newStage(run, stageRun)
 	s.begin()
-	if !s.current.began() {
+	if !s.current.began() && !s.testing() {
 		return
 	}
 	s.change(s.enter)
 	s.keepStart()
 	run.report(Event{Kind: EventStage, Run: s.row})
+	s.bringToEnd()
+}
+
+// bringToEnd brings the current stage to its end.
+func (s *supervisor) bringToEnd() {
+	if s.testing() {
+		s.test()
+		return
+	}
 	s.attend()
 }
 
@@ -170,8 +184,8 @@ func (s *supervisor) enter(row *store.Run) {
 
 func (s *supervisor) change(fn func(*store.Run)) { s.row = s.run.change(fn) }
 
-// attend brings the current stage to its end. If its box dies before anybody could know that
-// there was one, the stage begins again in another, once.
+// attend brings the current stage's command to its end. If its box dies before anybody could
+// know that there was one, the stage begins again in another, once.
 func (s *supervisor) attend() {
 	s.attendOnce()
 	if s.row.Attempt > 1 || !s.nothingHappened() {
@@ -284,6 +298,9 @@ func (s *supervisor) conclude() {
 	run.input.close()
 	run.output.end()
 	v := judge(s.current.end)
+	if s.testing() && s.current.end.began {
+		v = v.ofTests(*s.row.Tests, s.current.end.cause)
+	}
 	v.message += s.leftover
 	if s.transcript != nil {
 		if err := s.transcript.finish(); err != nil {
@@ -322,10 +339,18 @@ func (s *supervisor) conclude() {
 }
 
 // finish ends what is left of the boxes, and gives the run's place to another.
-func (s *supervisor) finish(place *ticket) {
+func (s *supervisor) finish() {
 	s.current.destroy()
 	s.run.discarded.Wait()
-	s.run.runner.queue.leave(place)
+	s.leaveQueue()
+}
+
+// leaveQueue gives the run's place to another, once.
+func (s *supervisor) leaveQueue() {
+	if s.place != nil {
+		s.run.runner.queue.leave(s.place)
+		s.place = nil
+	}
 }
 
 // save stores the row, in one of the store's ways. A room that was deleted needs no verdict.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -34,6 +35,35 @@ func (s *Store) AppendEvents(ctx context.Context, events []Event) error {
 			if err != nil {
 				return fmt.Errorf("store event: %w", err)
 			}
+		}
+		return nil
+	})
+}
+
+// ChatEvents gives the last events of kind chat, oldest first, without those that were erased.
+func (s *Store) ChatEvents(ctx context.Context, room string, limit int) ([]Event, error) {
+	var rows []eventRow
+	// The kind is in words, as the index has these events alone.
+	err := s.read.SelectContext(ctx, &rows, `SELECT id, at, kind, data FROM events WHERE room_id = ? AND kind = 'chat'
+		AND json_extract(data, '$.removed_by') IS NULL ORDER BY id DESC LIMIT ?`, room, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read chat: %w", err)
+	}
+	slices.Reverse(rows)
+	return eventsOf(room, rows), nil
+}
+
+// EraseChat takes text and links out of the event of a chat's message, which from then on says
+// who did so. The error is ErrNotFound if there is none of that id.
+func (s *Store) EraseChat(ctx context.Context, room, message, by string) error {
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		res, err := tx.ExecContext(ctx, `UPDATE events SET data = json_set(data, '$.message.text', '', '$.message.links', json('[]'), '$.removed_by', ?)
+			WHERE room_id = ? AND kind = 'chat' AND json_extract(data, '$.message.id') = ?`, by, room, message)
+		if err != nil {
+			return fmt.Errorf("erase a message of the chat: %w", err)
+		}
+		if n, err := res.RowsAffected(); err == nil && n == 0 {
+			return fmt.Errorf("message %s of room %s: %w", message, room, ErrNotFound)
 		}
 		return nil
 	})

@@ -22,8 +22,8 @@ func (s *Store) BeginImport(ctx context.Context, room Room, base *Base) error {
 		packed = s.encode.EncodeAll(base.State, nil)
 	}
 	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, locked, runs_enabled, ended, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			room.ID, room.Title, room.Language, room.Locked, room.RunsEnabled, room.Ended, micros(room.CreatedAt))
+		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, locked, driver_only, runs_enabled, ended, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			room.ID, room.Title, room.Language, room.Locked, room.DriverOnly, room.RunsEnabled, room.Ended, micros(room.CreatedAt))
 		var constraint sqlite3.Error
 		if errors.As(err, &constraint) && constraint.ExtendedCode == sqlite3.ErrConstraintPrimaryKey {
 			return fmt.Errorf("import room %s: %w", room.ID, ErrExists)

@@ -36,6 +36,7 @@ type Room struct {
 	Title       string    `json:"title"`
 	Language    string    `json:"language"`
 	Locked      bool      `json:"locked"`
+	DriverOnly  bool      `json:"driver_only"` // nobody edits but who drives
 	RunsEnabled bool      `json:"runs_enabled"`
 	Ended       bool      `json:"ended"`
 	Open        bool      `json:"open"`
@@ -53,8 +54,8 @@ type NewRoom struct {
 
 // RoomPatch changes the fields that are not nil.
 type RoomPatch struct {
-	Title                      *string
-	Locked, RunsEnabled, Ended *bool
+	Title                                  *string
+	Locked, DriverOnly, RunsEnabled, Ended *bool
 }
 
 // crockford is Crockford's base32 in lower case: no i, l, o or u.
@@ -84,6 +85,7 @@ type roomRow struct {
 	Title       string `db:"title"`
 	Language    string `db:"language"`
 	Locked      bool   `db:"locked"`
+	DriverOnly  bool   `db:"driver_only"`
 	RunsEnabled bool   `db:"runs_enabled"`
 	Ended       bool   `db:"ended"`
 	Open        bool   `db:"open"`
@@ -91,7 +93,7 @@ type roomRow struct {
 }
 
 func (r roomRow) room() *Room {
-	return &Room{r.ID, r.Title, r.Language, r.Locked, r.RunsEnabled, r.Ended, r.Open, fromMicros(r.CreatedAt)}
+	return &Room{r.ID, r.Title, r.Language, r.Locked, r.DriverOnly, r.RunsEnabled, r.Ended, r.Open, fromMicros(r.CreatedAt)}
 }
 
 // CreateRoom makes a room with its tokens and the beginning of its document. It is flushed
@@ -173,8 +175,8 @@ func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
 func (s *Store) UpdateRoom(ctx context.Context, id string, patch RoomPatch) (room *Room, err error) {
 	err = s.tx(ctx, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE rooms SET title = COALESCE(?, title), locked = COALESCE(?, locked),
-			runs_enabled = COALESCE(?, runs_enabled), ended = COALESCE(?, ended) WHERE id = ?`,
-			patch.Title, patch.Locked, patch.RunsEnabled, patch.Ended, id)
+			driver_only = COALESCE(?, driver_only), runs_enabled = COALESCE(?, runs_enabled), ended = COALESCE(?, ended) WHERE id = ?`,
+			patch.Title, patch.Locked, patch.DriverOnly, patch.RunsEnabled, patch.Ended, id)
 		if err != nil {
 			return fmt.Errorf("update room: %w", err)
 		}

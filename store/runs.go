@@ -80,7 +80,7 @@ type Run struct {
 	Language string   `json:"language"`
 	Entry    string   `json:"entry"` // path of the file that was run
 	Args     []string `json:"args"`
-	Mode     string   `json:"mode"` // terminal or pipes
+	Mode     string   `json:"mode"` // terminal, pipes or tests
 	// Stdin is where the program's input comes from: "given" with the run, or the "driver".
 	Stdin string `json:"stdin,omitempty"`
 	// Attempt is 2 where the first box died before it had shown or read anything.
@@ -97,14 +97,16 @@ type Run struct {
 	// Compile is what the compile stage came to, of a run that had one.
 	Compile *Compile `json:"compile,omitempty"`
 	// Artefacts are the files that the program left to be kept.
-	Artefacts     []ArtefactInfo `json:"artefacts,omitempty"`
-	StartedBy     string         `json:"started_by"`
-	StartedByName string         `json:"started_by_name"`
-	CreatedAt     time.Time      `json:"created_at"`
-	StartedAt     *time.Time     `json:"started_at"`
-	FinishedAt    *time.Time     `json:"finished_at"`
-	StateVector   []byte         `json:"state_vector"` // of the snapshot that was run
-	DocSeq        int64          `json:"-"`            // last update in that snapshot
+	Artefacts []ArtefactInfo `json:"artefacts,omitempty"`
+	// Tests are what the cases of a run of them have come to.
+	Tests         *TestSummary `json:"tests,omitempty"`
+	StartedBy     string       `json:"started_by"`
+	StartedByName string       `json:"started_by_name"`
+	CreatedAt     time.Time    `json:"created_at"`
+	StartedAt     *time.Time   `json:"started_at"`
+	FinishedAt    *time.Time   `json:"finished_at"`
+	StateVector   []byte       `json:"state_vector"` // of the snapshot that was run
+	DocSeq        int64        `json:"-"`            // last update in that snapshot
 }
 
 // Compile is the first of two stages.

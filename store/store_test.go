@@ -93,8 +93,8 @@ func TestRoomsAndTokens(t *testing.T) {
 		t.Errorf("a token opens another room: %v", err)
 	}
 	yes, title := true, "U"
-	got, err := s.UpdateRoom(ctx, id, RoomPatch{Locked: &yes, Title: &title})
-	if err != nil || !got.Locked || got.Title != "U" || !got.RunsEnabled || got.Ended {
+	got, err := s.UpdateRoom(ctx, id, RoomPatch{Locked: &yes, DriverOnly: &yes, Title: &title})
+	if err != nil || !got.Locked || !got.DriverOnly || got.Title != "U" || !got.RunsEnabled || got.Ended {
 		t.Errorf("patched room: %+v, %v", got, err)
 	}
 	if err := s.DeleteRoom(ctx, id, nil); err != nil {

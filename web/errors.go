@@ -15,11 +15,15 @@ import (
 // errRunsDisabled is told to whoever runs in a room whose host switched it off.
 var errRunsDisabled = newProblem(http.StatusConflict, "the host switched runs off in this room")
 
+// errNoTests is told to whoever runs tests where there are none.
+var errNoTests = newProblem(http.StatusConflict, "this room has no tests: a host gives it some with PUT /api/v1/rooms/{id}/tests")
+
 // translate turns the typed errors of the packages below into what the caller
 // is told, or gives nil for one that is not for the caller.
 func (s *Server) translate(err error) *problem {
 	var limit *runner.LimitError
 	var input *runner.InputError
+	var tests *store.TestsError
 	var files *collab.FilesError
 	var refused *live.Error
 	var gone *store.HistoryGoneError
@@ -34,6 +38,8 @@ func (s *Server) translate(err error) *problem {
 		return p
 	case errors.As(err, &input):
 		return badField(input.Field, "%s", input.Detail)
+	case errors.As(err, &tests):
+		return badField(tests.Field, "%s", tests.Detail)
 	case errors.As(err, &files):
 		return badField("files", "%s", files.Error())
 	case errors.As(err, &refused):
@@ -80,6 +86,8 @@ func problemCode(err error, p *problem) string {
 		return "run_active"
 	case p == errRunsDisabled:
 		return "runs_disabled"
+	case p == errNoTests:
+		return "no_tests"
 	case p.Status == http.StatusTooManyRequests, p.Status == http.StatusServiceUnavailable:
 		return "try_later"
 	case p.Status == http.StatusNotFound:

@@ -28,6 +28,8 @@ const (
 	kindStdin  = "stdin"
 	kindRoom   = "room"
 	kindErased = "erased"
+	kindTest   = "test"  // a case has ended
+	kindTests  = "tests" // a host changed them
 )
 
 const (
@@ -63,8 +65,21 @@ func (s *Server) noteRun(e runner.Event) {
 		if len(e.Input) > 0 {
 			data["stdin_bytes"] = e.Input
 		}
+		if run.Tests != nil {
+			data["tests"] = run.Tests
+		}
 	}
 	s.events.add(run.Room, live.Event{Kind: kindRun, Data: data})
+}
+
+// noteTest writes to the log what became of a test case, without what was printed. What all
+// but hosts may not know of it is for hosts alone.
+func (s *Server) noteTest(e runner.Event) {
+	data := map[string]any{"run": e.Run.Number, "case": viewResult(*e.Test, store.RoleGuest, 0)}
+	if e.Test.Hidden {
+		data["host"] = viewResult(*e.Test, store.RoleHost, 0)
+	}
+	s.events.add(e.Run.Room, live.Event{Kind: kindTest, Data: data})
 }
 
 // noteInput writes to the log what was typed for a run, at a time and after so many bytes before.
@@ -361,11 +376,11 @@ func (s *Server) getPlayback(w http.ResponseWriter, r *http.Request) error {
 // keyframe works out what a room was.
 func (s *Server) keyframe(ctx context.Context, id string, at time.Time, m store.Moment) (*keyframe, error) {
 	k := &keyframe{At: at}
-	var err error
-	if k.State, k.Files, err = s.cfg.Rooms.StateAtSeq(ctx, id, m.Update); err != nil {
+	past, err := s.cfg.Rooms.PastAtSeq(ctx, id, m.Update)
+	if err != nil {
 		return nil, err
 	}
-	if k.Files == nil {
+	if k.State, k.Files = past.State, past.Files; k.Files == nil {
 		k.Files = []collab.File{}
 	}
 	people, err := s.cfg.Store.EventsUntil(ctx, id, m.Event, live.KindOpen, live.PeopleKinds)
@@ -420,6 +435,7 @@ func (s *Server) eraseParticipant(w http.ResponseWriter, r *http.Request) error 
 	if err := s.cfg.Store.Erase(r.Context(), a.room.ID, participant, erasedName); err != nil {
 		return err
 	}
+	s.live.Peek(a.room.ID, func(room *live.Room) { room.EraseName(participant, erasedName) })
 	s.events.add(a.room.ID, live.Event{Kind: kindErased, Data: map[string]any{"participant": participant}})
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -35,6 +35,12 @@ type clientMessage struct {
 	To     string `json:"to"`
 	ID     string `json:"id"`
 
+	Withdraw bool     `json:"withdraw"`
+	Minutes  *float64 `json:"minutes"`
+
+	Text  string      `json:"text"`
+	Links []live.Link `json:"links"`
+
 	Name *string `json:"name"`
 	Hue  *int    `json:"hue"`
 
@@ -71,6 +77,9 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 	if err := live.CheckName(join.Name); err != nil {
 		return badField("name", "%v", err)
 	}
+	if join.Session, err = sessionOf(q); err != nil {
+		return err
+	}
 	return s.socket(w, r, func(ctx context.Context, ws *websocket.Conn) error {
 		if a.room.Ended {
 			return &live.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
@@ -89,6 +98,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		join.Document = doc
 		member, err := room.Join(join, view, s.cfg.Runner.Languages())
 		if err != nil {
 			return err
@@ -175,13 +185,38 @@ func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
 	case "signal":
 		return c.asDriver(msg.Run, func(run *runner.Run, _ live.Seat) error { return run.Signal(msg.Signal) })
 	case "driver.request":
+		if msg.Withdraw {
+			c.member.WithdrawRequest()
+			return nil
+		}
 		return c.member.RequestSeat()
+	case "driver.grant":
+		return c.member.GrantSeat(msg.To)
+	case "driver.deny":
+		return c.member.DenySeat(msg.To)
+	case "driver.rotate":
+		if msg.Minutes == nil {
+			return &live.Error{Code: live.CodeBadMessage, Message: "minutes is missing: give after how many minutes the seat is handed on, or 0"}
+		}
+		return c.member.Rotate(*msg.Minutes)
 	case "driver.give":
 		return c.member.GiveSeat(msg.To)
 	case "driver.take":
 		return c.member.TakeSeat()
 	case "driver.release":
 		return c.member.ReleaseSeat()
+	case "chat":
+		return c.member.Chat(msg.Text, msg.Links, func(run int) error {
+			_, err := c.server.findRun(ctx, c.access.room.ID, run)
+			return err
+		})
+	case "chat.remove":
+		return c.member.RemoveChat(msg.ID, func() error {
+			if err := c.server.events.flush(ctx); err != nil {
+				return err
+			}
+			return c.server.cfg.Store.EraseChat(ctx, c.access.room.ID, msg.ID, c.id)
+		})
 	case "participant.update":
 		return c.member.Update(msg.Name, msg.Hue)
 	case "participant.remove":

@@ -186,6 +186,7 @@ type roomView struct {
 	Language    string    `json:"language"`
 	Entry       string    `json:"entry,omitempty"`
 	Locked      bool      `json:"locked"`
+	DriverOnly  bool      `json:"driver_only"`
 	RunsEnabled bool      `json:"runs_enabled"`
 	Ended       bool      `json:"ended"`
 	CreatedAt   time.Time `json:"created_at"`
@@ -203,7 +204,7 @@ func (s *Server) withRoom(ctx context.Context, id string, fn func(*collab.Room) 
 
 func (s *Server) viewRoom(ctx context.Context, row *store.Room) (roomView, error) {
 	v := roomView{
-		ID: row.ID, Title: row.Title, Language: row.Language, Locked: row.Locked,
+		ID: row.ID, Title: row.Title, Language: row.Language, Locked: row.Locked, DriverOnly: row.DriverOnly,
 		RunsEnabled: row.RunsEnabled, Ended: row.Ended, CreatedAt: row.CreatedAt,
 	}
 	err := s.withRoom(ctx, row.ID, func(room *collab.Room) error {
@@ -266,6 +267,7 @@ func (s *Server) answerRoom(w http.ResponseWriter, r *http.Request, row *store.R
 type roomPatch struct {
 	Title       *string `json:"title"`
 	Locked      *bool   `json:"locked"`
+	DriverOnly  *bool   `json:"driver_only"`
 	RunsEnabled *bool   `json:"runs_enabled"`
 	Ended       *bool   `json:"ended"`
 }
@@ -288,7 +290,7 @@ func (s *Server) patchRoom(w http.ResponseWriter, r *http.Request) error {
 
 // updateRoom stores a change of the room and makes it so for everybody there.
 func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, answer live.Answer) (*store.Room, error) {
-	change := store.RoomPatch{Locked: patch.Locked, RunsEnabled: patch.RunsEnabled, Ended: patch.Ended}
+	change := store.RoomPatch{Locked: patch.Locked, DriverOnly: patch.DriverOnly, RunsEnabled: patch.RunsEnabled, Ended: patch.Ended}
 	if patch.Title != nil {
 		title, err := cleanTitle(*patch.Title)
 		if err != nil {
@@ -336,6 +338,7 @@ func (s *Server) changeSettings(ctx context.Context, room *collab.Room, id strin
 		return nil, err
 	}
 	room.SetLocked(row.Locked)
+	room.SetDriverOnly(row.DriverOnly)
 	room.SetRunsEnabled(row.RunsEnabled)
 	room.SetEnded(row.Ended)
 	return row, nil

@@ -34,6 +34,8 @@ type runRequest struct {
 	Stdin    *string  `json:"stdin"`
 	Cols     int      `json:"cols"`
 	Rows     int      `json:"rows"`
+	// At runs the files as they were at an RFC 3339 time.
+	At string `json:"at"`
 }
 
 // starter is who starts a run.
@@ -53,6 +55,16 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 		Language: req.Language, Entry: req.Entry, Args: req.Args, Mode: req.Mode,
 		Stdin: req.Stdin, Cols: req.Cols, Rows: req.Rows,
 	}
+	if req.Mode == runner.ModeTests {
+		cases, err := s.cfg.Store.Tests(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if len(cases) == 0 {
+			return nil, errNoTests
+		}
+		start.Cases = cases
+	}
 	err := s.withRoom(ctx, id, func(room *collab.Room) error {
 		snap, err := room.Snapshot(ctx)
 		if err != nil {
@@ -63,6 +75,11 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 			return newProblem(http.StatusConflict, "the host ended this room")
 		case !snap.RunsEnabled:
 			return errRunsDisabled
+		}
+		if req.At != "" {
+			if err := s.snapshotAt(ctx, id, req.At, snap); err != nil {
+				return err
+			}
 		}
 		for _, f := range snap.Files {
 			start.Files = append(start.Files, runner.File{Path: f.Path, Content: f.Content})
@@ -103,6 +120,9 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 			room.RunStage(e.Run)
 		case runner.EventOutput:
 			room.RunOutput(e.Run.Number, uint8(e.Stream), e.Data)
+		case runner.EventTest:
+			s.noteTest(e)
+			room.RunTest(e.Run, func(role store.Role) any { return viewResult(*e.Test, role, liveOutput) })
 		case runner.EventExited:
 			s.noteRun(e)
 			room.RunExited(e.Run)
@@ -117,24 +137,56 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 	return run, nil
 }
 
-// liveRoom gives the live side of a room, with its last run if it was not in
-// use. The caller releases it.
+// snapshotAt puts what a room's document was at a time into a snapshot of it.
+func (s *Server) snapshotAt(ctx context.Context, id, when string, snap *collab.Snapshot) error {
+	at, err := moment(when, "at")
+	if err != nil {
+		return err
+	}
+	m, err := s.cfg.Store.MomentAt(ctx, id, at)
+	if err != nil {
+		return err
+	}
+	past, err := s.cfg.Rooms.PastAtSeq(ctx, id, m.Update)
+	if err != nil {
+		return err
+	}
+	snap.Files, snap.Meta, snap.StateVector, snap.Seq = past.Files, past.Meta, past.StateVector, m.Update
+	return collab.CheckFiles(snap.Files)
+}
+
+// liveRoom gives the live side of a room, with its last run and its chat if it was
+// not in use. The caller releases it.
 func (s *Server) liveRoom(ctx context.Context, id string) (*live.Room, error) {
-	return s.live.Room(id, func() (*store.Run, []live.Chunk, error) {
-		run, err := s.lastRun(ctx, id)
-		if err != nil || run == nil {
-			return nil, nil, err
+	return s.live.Room(id, func() (past live.Restored, err error) {
+		if past.Chat, err = s.chat(ctx, id); err != nil {
+			return past, err
 		}
-		chunks, err := s.cfg.Store.OutputChunks(ctx, id, run.Number)
+		if past.Run, err = s.lastRun(ctx, id); err != nil || past.Run == nil {
+			return past, err
+		}
+		chunks, err := s.cfg.Store.OutputChunks(ctx, id, past.Run.Number)
 		if err != nil {
-			return nil, nil, err
+			return past, err
 		}
-		replay := make([]live.Chunk, len(chunks))
+		past.Output = make([]live.Chunk, len(chunks))
 		for i, c := range chunks {
-			replay[i] = live.Chunk{Stream: uint8(c.Stream), Data: c.Data}
+			past.Output[i] = live.Chunk{Stream: uint8(c.Stream), Data: c.Data}
 		}
-		return run, replay, nil
+		return past, nil
 	})
+}
+
+// chat reads the last messages of a room's chat.
+func (s *Server) chat(ctx context.Context, id string) ([]live.ChatMessage, error) {
+	if err := s.events.flush(ctx); err != nil { // they are stored behind the back of who said them
+		return nil, err
+	}
+	events, err := s.cfg.Store.ChatEvents(ctx, id, live.MaxChat)
+	if err != nil {
+		return nil, err
+	}
+	return live.ChatOf(events), nil
 }
 
 // savedWithin bounds how long a saved message waits for a room.

@@ -126,6 +126,9 @@ func (s *Server) handlers() map[string]handler {
 		"POST /api/v1/rooms/{room}/runs/{n}/stop":                     s.stopRun,
 		"GET /api/v1/rooms/{room}/runs/{n}/output":                    s.getOutput,
 		"GET /api/v1/rooms/{room}/runs/{n}/artefacts/{path...}":       s.getArtefact,
+		"GET /api/v1/rooms/{room}/runs/{n}/tests":                     s.getTestResults,
+		"GET /api/v1/rooms/{room}/tests":                              s.getTests,
+		"PUT /api/v1/rooms/{room}/tests":                              s.putTests,
 		"GET /api/v1/languages":                                       s.getLanguages,
 		"GET /api/v1/openapi.yaml":                                    s.getOpenAPI,
 		"GET /sync/{room}":                                            s.serveSync,
@@ -151,6 +154,7 @@ func (s *Server) routes() http.Handler {
 	index, assets := s.page()
 	mux.Handle("GET /{$}", index)
 	mux.Handle("GET /r/{room}", index)
+	mux.Handle("GET /r/{room}/playback", index)
 	mux.Handle("GET /assets/", assets)
 	return secure(s.counting(methodProblems(mux)))
 }
@@ -238,7 +242,7 @@ func methodProblems(mux *http.ServeMux) http.Handler {
 
 func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		if _, pattern := mux.Handler(probe); pattern != "/api/" && pattern != "" {

@@ -49,10 +49,21 @@ func (p *peer) say(text string) {
 // wait gives the next message of a type, keeping the output before it.
 func (p *peer) wait(kind string) map[string]any {
 	p.t.Helper()
+	return p.next("waited for "+kind, func(m map[string]any) bool { return m["type"] == kind })
+}
+
+// any gives the next message, keeping the output before it.
+func (p *peer) any() map[string]any {
+	p.t.Helper()
+	return p.next("waited", func(map[string]any) bool { return true })
+}
+
+func (p *peer) next(what string, wanted func(map[string]any) bool) map[string]any {
+	p.t.Helper()
 	for {
 		frame, data, err := p.ws.ReadMessage()
 		if err != nil {
-			p.t.Fatalf("waited for %s: %v", kind, err)
+			p.t.Fatalf("%s: %v", what, err)
 		}
 		if frame == websocket.BinaryMessage {
 			stream := data[0]
@@ -64,7 +75,7 @@ func (p *peer) wait(kind string) map[string]any {
 		}
 		var m map[string]any
 		must(p.t, json.Unmarshal(data, &m))
-		if m["type"] == kind {
+		if wanted(m) {
 			return m
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -47,6 +49,10 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 	if err != nil {
 		return err
 	}
+	session, err := sessionOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
 	if !s.enter() {
 		return goingAway()
 	}
@@ -61,7 +67,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 			s.log.Debug("a socket has ended at once", "error", err)
 		}
 	}
-	if err := c.join(r.Context(), a); err != nil {
+	if err := c.join(r.Context(), a, session); err != nil {
 		code, reason := s.closeCode(err)
 		sayGoodbye(c.socket, code, reason)
 		go func() { // the goodbye may take a while to be read
@@ -75,8 +81,21 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 	return nil
 }
 
+// session is what joins the two sockets of one person: a client makes it up and gives it on
+// both. Long enough that nobody comes upon another's.
+var sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
+
+// sessionOf reads the session of a socket's query, or "" if none is given.
+func sessionOf(q url.Values) (string, error) {
+	given := q.Get("session")
+	if q.Has("session") && !sessionForm.MatchString(given) {
+		return "", badField("session", "session is not 16 to 64 letters, digits, - and _: make up a random one, and give it on /sync and /live")
+	}
+	return strings.Clone(given), nil // and do not keep the whole query
+}
+
 // join makes the client one of the room's.
-func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
+func (c *syncSocket) join(ctx context.Context, a *access, session string) (err error) {
 	if a.room.Ended {
 		return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
 	}
@@ -85,7 +104,7 @@ func (c *syncSocket) join(ctx context.Context, a *access) (err error) {
 		return err
 	}
 	c.room = room
-	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Ready: c.ready})
+	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Session: session, Ready: c.ready})
 	if err != nil {
 		room.Release()
 		return err

@@ -133,11 +133,18 @@ func NewHub(log func(room string, e Event), most int) *Hub {
 	return h
 }
 
+// Restored is what a room is loaded with.
+type Restored struct {
+	Run    *store.Run // the last one, or nil
+	Output []Chunk    // of that
+	Chat   []ChatMessage
+}
+
 // Room gives the live side of a room, made at the first call. restore, when
-// not nil, is asked for the last run and its output if the room was not loaded;
+// not nil, is asked for what was before if the room was not loaded;
 // its error is Room's, and then nothing was made: what could not be read is not
 // taken for nothing.
-func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Room, error) {
+func (h *Hub) Room(id string, restore func() (Restored, error)) (*Room, error) {
 	h.mu.Lock()
 	if r, ok := h.rooms[id]; ok {
 		r.pins++
@@ -145,11 +152,10 @@ func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Roo
 		return r, nil
 	}
 	h.mu.Unlock()
-	var run *store.Run
-	var chunks []Chunk
+	var past Restored
 	if restore != nil {
 		var err error
-		if run, chunks, err = restore(); err != nil {
+		if past, err = restore(); err != nil {
 			return nil, err
 		}
 	}
@@ -158,13 +164,16 @@ func (h *Hub) Room(id string, restore func() (*store.Run, []Chunk, error)) (*Roo
 	r, ok := h.rooms[id]
 	if !ok {
 		r = &Room{id: id, hub: h, members: make(map[string]*Member)}
-		if run != nil {
-			r.run = run
+		if past.Run != nil {
+			r.run = past.Run
 			r.output = newOutput()
-			r.output.run = uint32(run.Number)
-			for _, c := range chunks {
+			r.output.run = uint32(past.Run.Number)
+			for _, c := range past.Output {
 				r.output.append(c.Stream, c.Data)
 			}
+		}
+		for _, msg := range past.Chat {
+			r.keepChat(msg)
 		}
 		h.rooms[id] = r
 	}
@@ -187,6 +196,7 @@ func (h *Hub) forgetUnused(r *Room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pins == 0 && r.grace == nil && h.rooms[r.id] == r {
+		r.endRotation()
 		delete(h.rooms, r.id)
 	}
 }
@@ -225,7 +235,7 @@ func (h *Hub) Rooms() (rooms, participants int) {
 func (h *Hub) Broadcast(v any) {
 	h.each(func(r *Room) {
 		r.mu.Lock()
-		defer r.unlock()
+		defer r.mu.Unlock()
 		r.broadcast(v)
 	})
 }
@@ -244,7 +254,7 @@ func (h *Hub) each(fn func(*Room)) {
 func (h *Hub) CloseAll(reason string) {
 	h.each(func(r *Room) {
 		r.Disconnect(func(*Member) bool { return true }, CloseGoingAway, reason)
-		r.stopGrace()
+		r.stopTimers()
 	})
 }
 
@@ -263,8 +273,15 @@ type Room struct {
 	driver    string // participant id, "" when nobody drives
 	grace     *time.Timer
 	graceGen  int
-	run       *store.Run // current or last
-	output    *output    // of run
+	requests  []string      // who asked for the seat, the first first
+	turn      int           // joined of who drives, or drove last
+	rotation  *rotation     // nil while the seat stays until somebody moves it
+	rotations int           // how often its timer was set or ended
+	opened    bool          // somebody has joined
+	chat      []keptMessage // the last messages
+	document  Document      // nil while nobody is there, nor may come back to the seat
+	run       *store.Run    // current or last
+	output    *output       // of run
 	savedAt   time.Time
 	savedWait *time.Timer
 }
@@ -276,6 +293,19 @@ type JoinRequest struct {
 	Role      store.Role
 	TokenHash [32]byte
 	Resume    string // from a former hello, or ""
+	// Session is what the same client gives where its document is, or "". It is told to
+	// Document and to nobody else.
+	Session  string
+	Document Document // the room's, the same for all; nil where nobody asks who drives
+}
+
+// Document is the document's side of a room. It is told who drives before the participants
+// are, with the room's lock held: it must not block, nor call back.
+type Document interface {
+	// SetDriver says which participant drives, or "".
+	SetDriver(participant string)
+	// SetSession says which session a participant has; "" when they have none, or are gone.
+	SetSession(participant, session string)
 }
 
 // Hello is the first message of a connection.
@@ -288,7 +318,11 @@ type Hello struct {
 	Driver       *string       `json:"driver"`
 	Room         any           `json:"room"`
 	Languages    any           `json:"languages"`
-	Run          *store.Run    `json:"run"`
+	// Requests are who asked for the seat, the first first.
+	Requests []string       `json:"requests"`
+	Rotation map[string]any `json:"rotation"` // as in driver.rotation, or nil
+	Chat     []ChatMessage  `json:"chat"`     // the last messages, the oldest first
+	Run      *store.Run     `json:"run"`
 }
 
 // Join admits a connection: it is told hello and the output so far, the others
@@ -303,36 +337,51 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 		return nil, refuse(CodeBadMessage, "hue is %d: give a number from 0 to 359", req.Hue)
 	}
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	id, known := r.hub.resumed(r.id, req)
 	if !known {
 		id = newParticipantID()
 	}
+	r.joins++
+	place, chats := r.joins, newChats()
+	if id == r.driver {
+		place = r.turn // whose turn comes next does not change because the driver loads the page again
+	}
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
+		place, chats = old.joined, old.chats
 	} else if most := r.hub.most; len(r.members) >= most {
 		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
 	}
-	r.joins++
 	m := &Member{
-		joined: r.joins, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
+		joined: place, chats: chats, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}
 	if id == r.driver {
 		r.cancelGrace()
 	}
+	if r.document = req.Document; r.document != nil {
+		r.document.SetSession(id, req.Session)
+		r.document.SetDriver(r.driver) // which it does not know if it was just loaded
+	}
 	r.broadcast(map[string]any{"type": "participant.joined", "participant": m.who})
 	r.members[id] = m
-	r.note("join", map[string]any{"participant": m.who})
+	if !r.opened {
+		r.opened = true
+		r.note(KindOpen, map[string]any{})
+	}
+	r.note(KindJoin, map[string]any{"participant": m.who})
 	m.output = r.output
 	if r.output != nil {
 		m.replayTo = r.output.len()
 	}
 	m.sendJSON(Hello{
 		Type: "hello", Protocol: 1, You: m.who, Resume: r.hub.resumeToken(r.id, id, req.TokenHash),
-		Participants: r.participants(), Driver: r.driverPtr(), Room: room, Languages: languages, Run: r.run,
+		Participants: r.participants(), Driver: r.driverPtr(), Requests: r.pending(), Rotation: r.rotationFields(),
+		Chat: r.chatSoFar(), Room: room, Languages: languages, Run: r.run,
 	}, r.output, 0)
+	r.tellNext()
 	m.signal()
 	return m, nil
 }
@@ -348,7 +397,7 @@ func (r *Room) Participants() (all []Participant, driver string, run *store.Run)
 // Disconnect closes the connections that match.
 func (r *Room) Disconnect(match func(*Member) bool, code int, reason string) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	for _, m := range r.members {
 		if match(m) {
 			m.close(code, reason)
@@ -359,8 +408,15 @@ func (r *Room) Disconnect(match func(*Member) bool, code int, reason string) {
 // Broadcast sends one JSON message to everybody.
 func (r *Room) Broadcast(v any) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	r.broadcast(v)
+}
+
+// BroadcastByRole sends everybody the JSON message that view gives for their role.
+func (r *Room) BroadcastByRole(view func(store.Role) any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broadcastByRole(view)
 }
 
 // savedEvery is the least time between two saved messages to everybody.
@@ -370,7 +426,7 @@ const savedEvery = 250 * time.Millisecond
 // called just before, in a goroutine of its own, and may wait.
 func (r *Room) Saved(get func() ([]byte, error)) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.savedWait != nil || len(r.members) == 0 {
 		return
 	}
@@ -379,7 +435,7 @@ func (r *Room) Saved(get func() ([]byte, error)) {
 		r.mu.Lock()
 		// From now on what is saved needs another message.
 		r.savedWait, r.savedAt = nil, r.hub.now()
-		r.unlock()
+		r.mu.Unlock()
 		stateVector, err := get()
 		if err != nil {
 			return // the room is being unloaded, or its store fails, which is told otherwise
@@ -429,6 +485,17 @@ func (r *Room) broadcastAnswer(v map[string]any, to string, ref json.RawMessage)
 	asker.sendJSON(v, r.output, r.outputLen())
 }
 
+// broadcastByRole encodes one message for each role. mu is held.
+func (r *Room) broadcastByRole(view func(store.Role) any) {
+	encoded := make(map[store.Role][]byte)
+	for _, m := range r.members {
+		if encoded[m.who.Role] == nil {
+			encoded[m.who.Role] = mustJSON(view(m.who.Role))
+		}
+		m.send(encoded[m.who.Role], r.output, r.outputLen())
+	}
+}
+
 // Answer is who asked for what everybody is told, and the ref they gave.
 type Answer struct {
 	To  string // participant id, or ""
@@ -438,7 +505,7 @@ type Answer struct {
 // BroadcastAnswer sends one JSON message to everybody, as the answer to one.
 func (r *Room) BroadcastAnswer(v map[string]any, a Answer) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	r.broadcastAnswer(v, a.To, a.Ref)
 }
 
@@ -451,8 +518,6 @@ func (r *Room) outputLen() int64 {
 
 // note writes to the room's log. mu is held.
 func (r *Room) note(kind string, data any) { r.hub.log(r.id, Event{Kind: kind, Data: data}) }
-
-func (r *Room) unlock() { r.mu.Unlock() }
 
 // resumeToken proves in a later connection that it is the same person: the
 // participant's id and an HMAC over it, the room and the token they came by,

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"corun/store"
 )
 
@@ -20,7 +22,8 @@ type Frame struct {
 type Member struct {
 	// Static after Join.
 	room   *Room
-	joined int           // this connection's number in the room
+	joined int           // the participant's place in the order of joining
+	chats  *rate.Limiter // how often they may say something
 	wake   chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
@@ -97,15 +100,23 @@ func (m *Member) Handling(ref json.RawMessage) error {
 // Send queues one JSON message for this participant alone.
 func (m *Member) Send(v any) {
 	m.room.mu.Lock()
-	defer m.room.unlock()
+	defer m.room.mu.Unlock()
 	m.sendJSON(v, m.room.output, m.room.outputLen())
+}
+
+// answer tells this participant alone, with the ref of what they asked. mu is held.
+func (m *Member) answer(msg map[string]any) {
+	if len(m.ref) > 0 {
+		msg["ref"] = m.ref
+	}
+	m.sendJSON(msg, m.room.output, m.room.outputLen())
 }
 
 // Update changes the participant's name or hue; nil leaves it.
 func (m *Member) Update(name *string, hue *int) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	next := m.who
 	if name != nil {
 		clean, err := cleanName(*name)
@@ -120,7 +131,10 @@ func (m *Member) Update(name *string, hue *int) error {
 		}
 		next.Hue = *hue
 	}
-	m.who = next
+	if m.who != next {
+		m.who = next
+		r.note(KindRename, map[string]any{"participant": m.who})
+	}
 	r.broadcastAnswer(map[string]any{"type": "participant.updated", "participant": m.who}, m.who.ID, m.ref)
 	return nil
 }
@@ -156,13 +170,13 @@ func (m *Member) removable(id string) (*Member, error) {
 func (m *Member) Remove(id string) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	victim, err := m.removable(id)
 	if err != nil {
 		return err
 	}
 	if r.driver == id {
-		r.setDriver("", m.who.ID, ReasonLeft)
+		r.freeSeat(m.who.ID, ReasonLeft)
 	}
 	victim.close(CloseRemoved, "a host removed you from this room")
 	r.note("remove", map[string]any{"participant": victim.who, "by": m.who.ID})
@@ -174,7 +188,7 @@ func (m *Member) Remove(id string) error {
 // too, because they hand out the links.
 func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	for _, m := range r.members {
 		if m.closed != nil || (m.who.Role != role && m.who.Role != store.RoleHost) {
 			continue
@@ -193,7 +207,7 @@ func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 func (m *Member) Leave() {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if m.left {
 		return
 	}
@@ -205,9 +219,13 @@ func (m *Member) Leave() {
 	delete(r.members, m.who.ID)
 	r.broadcast(map[string]any{"type": "participant.left", "participant": m.who})
 	r.note("leave", map[string]any{"participant": m.who})
+	r.dropRequest(m.who.ID)
 	if r.driver == m.who.ID {
-		r.startGrace()
+		r.startGrace() // and may edit meanwhile
+	} else {
+		r.forgetSession(m.who.ID)
 	}
+	r.tellNext()
 }
 
 // Next waits until there is something to write and gives it, in order. Its

@@ -143,6 +143,17 @@ func (r *Room) RunStage(run store.Run) {
 	r.setRun(run, map[string]any{"type": "run.stage", "run": run, "stage": run.Stage}, Answer{})
 }
 
+// RunTest announces what became of a test case, to each role what view gives of it. run counts
+// it already.
+func (r *Room) RunTest(run store.Run, view func(store.Role) any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.run = &run
+	r.broadcastByRole(func(role store.Role) any {
+		return map[string]any{"type": "test.result", "run": run, "case": view(role)}
+	})
+}
+
 // RunExited announces the verdict; everybody has the output before it.
 func (r *Room) RunExited(run store.Run) {
 	r.setRun(run, map[string]any{"type": "run.exited", "run": run}, Answer{})
@@ -150,7 +161,7 @@ func (r *Room) RunExited(run store.Run) {
 
 func (r *Room) setRun(run store.Run, msg map[string]any, a Answer) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.run == nil || r.run.Number != run.Number {
 		r.output = newOutput()
 		r.output.run = uint32(run.Number)
@@ -162,7 +173,7 @@ func (r *Room) setRun(run store.Run, msg map[string]any, a Answer) {
 // RunOutput adds to the current run's output. data is copied.
 func (r *Room) RunOutput(number int, stream uint8, data []byte) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.output == nil || r.output.run != uint32(number) {
 		return
 	}

@@ -53,7 +53,7 @@ func decode(t *testing.T, f Frame) told {
 }
 
 // loaded gives the live side of the room that tests use.
-func loaded(t *testing.T, h *Hub, restore func() (*store.Run, []Chunk, error)) *Room {
+func loaded(t *testing.T, h *Hub, restore func() (Restored, error)) *Room {
 	t.Helper()
 	r, err := h.Room("room", restore)
 	if err != nil {
@@ -66,7 +66,7 @@ func TestFailedRestoreIsNoEmptyRoom(t *testing.T) {
 	h := NewHub(func(string, Event) {}, 0)
 	broken := errors.New("the disk is gone")
 	for range 2 {
-		if _, err := h.Room("room", func() (*store.Run, []Chunk, error) { return nil, nil, broken }); !errors.Is(err, broken) {
+		if _, err := h.Room("room", func() (Restored, error) { return Restored{}, broken }); !errors.Is(err, broken) {
 			t.Errorf("the room is given with %v", err)
 		}
 	}
@@ -263,4 +263,47 @@ func TestFloodIsSentInTicks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each role is told what is for it, in the same order.
+func TestByRole(t *testing.T) {
+	r := loaded(t, NewHub(func(string, Event) {}, 0), nil)
+	members := make(map[store.Role]*Member)
+	for _, role := range []store.Role{store.RoleHost, store.RoleGuest, store.RoleViewer} {
+		m, err := r.Join(JoinRequest{Name: string(role), Role: role}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		members[role] = m
+	}
+	r.RunQueued(store.Run{Number: 1}, 0, Answer{})
+	r.RunOutput(1, StreamStderr, []byte("a warning"))
+	r.RunTest(store.Run{Number: 1, Tests: &store.TestSummary{Done: 1}}, func(role store.Role) any { return "for a " + role })
+	r.BroadcastByRole(func(role store.Role) any { return map[string]any{"type": "other", "role": role} })
+	if _, _, run := r.Participants(); run.Tests.Done != 1 {
+		t.Errorf("who comes late is told of %+v", run)
+	}
+	for role, m := range members {
+		frames := drain(t, m)
+		last := frames[len(frames)-3:]
+		var result struct {
+			Case string
+			Run  store.Run
+		}
+		if err := json.Unmarshal(last[1].Data, &result); err != nil || result.Case != "for a "+string(role) || result.Run.Tests.Done != 1 || !last[0].Binary {
+			t.Errorf("a %s was told %v (%v)", role, last, err)
+		}
+		if !bytes.Contains(last[2].Data, []byte(`"role":"`+string(role)+`"`)) {
+			t.Errorf("a %s was told %s", role, last[2].Data)
+		}
+	}
+}
+
+// object decodes a JSON message.
+func object(t *testing.T, f Frame) (v map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(f.Data, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

@@ -174,11 +174,11 @@ func TestANewRunStartsItsStreamsAnew(t *testing.T) {
 
 func TestARoomThatWasNotLoadedHasItsLastRun(t *testing.T) {
 	h := NewHub(func(string, Event) {}, 0)
-	r := loaded(t, h, func() (*store.Run, []Chunk, error) {
-		return &store.Run{Number: 3}, []Chunk{{StreamStdout, []byte("kept")}}, nil
+	r := loaded(t, h, func() (Restored, error) {
+		return Restored{Run: &store.Run{Number: 3}, Output: []Chunk{{StreamStdout, []byte("kept")}}}, nil
 	})
 	defer h.Release(r)
-	h.Release(loaded(t, h, func() (*store.Run, []Chunk, error) { t.Error("a loaded room is restored"); return nil, nil, nil }))
+	h.Release(loaded(t, h, func() (Restored, error) { t.Error("a loaded room is restored"); return Restored{}, nil }))
 	m := enter(t, r, store.RoleViewer)
 	frames := drain(t, m)
 	if len(frames) != 2 || !strings.Contains(string(frames[0].Data), `"number":3`) || string(frames[1].Data[13:]) != "kept" {
@@ -240,7 +240,7 @@ func TestPeopleAreTold(t *testing.T) {
 	if rooms, people := h.Rooms(); rooms != 0 || people != 0 {
 		t.Errorf("%d rooms and %d people are left", rooms, people)
 	}
-	want := []string{"room join", "room join", "room leave", "room leave"}
+	want := []string{"room open", "room join", "room join", "room rename", "room leave", "room leave"}
 	if !slices.Equal(logged, want) {
 		t.Errorf("logged %q, want %q", logged, want)
 	}

@@ -61,7 +61,7 @@ export function syncClient(server, room, token, options = {}) {
   const doc = options.doc ?? new Y.Doc({ gc: options.gc ?? true })
   const Provider = providers[options.version ?? 3]
   const provider = new Provider(`${server.ws}/sync`, room, doc, {
-    params: token ? { token } : {},
+    params: { ...(token ? { token } : {}), ...(options.session ? { session: options.session } : {}) },
     WebSocketPolyfill: WebSocket,
     disableBc: true,
     maxBackoffTime: 200,
@@ -100,9 +100,10 @@ export function syncClient(server, room, token, options = {}) {
 }
 
 /** A /live socket that keeps what it got and lets a test wait for more. */
-export async function liveClient(server, room, token, { name = 'Tester', hue = 120, resume } = {}) {
+export async function liveClient(server, room, token, { name = 'Tester', hue = 120, resume, session } = {}) {
   const params = new URLSearchParams({ token, name, hue: String(hue) })
   if (resume) params.set('resume', resume)
+  if (session) params.set('session', session)
   const ws = new WebSocket(`${server.ws}/live/${room}?${params}`)
   const messages = []
   const frames = []

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
-import { docUntil, sameState, syncClient, within } from './clients.mjs'
+import { docUntil, liveClient, sameState, syncClient, within } from './clients.mjs'
 import { makeRoom, startServer } from './server.mjs'
 
 let server
@@ -316,6 +316,39 @@ test('rotating a link disconnects those who came by it, ending the room everybod
     assert.equal(await hostClosed, 4410)
   } finally {
     guest.close(); host.close()
+  }
+})
+
+test('where only the driver edits, what a stock client typed too late comes when it drives again', async () => {
+  const room = await makeRoom(server)
+  const people = await Promise.all(['host', 'guest'].map(async (role, i) => {
+    const session = `${role}-0123456789-${i}`
+    const live = await liveClient(server, room.id, room.tokens[role], { session })
+    return { live, ...syncClient(server, room.id, room.tokens[role], { session }) }
+  }))
+  const [host, guest] = people
+  const drives = (c) => Promise.all(people.map((p) => p.live.message('driver.changed', (m) => m.driver === c.live.me.id)))
+  try {
+    await Promise.all(people.map((p) => p.synced()))
+    host.live.send({ type: 'room.update', driver_only: true })
+    await guest.live.message('room.updated', (m) => m.room.driver_only)
+    guest.live.send({ type: 'driver.take' })
+    await drives(guest)
+    guest.text.insert(0, 'guest ')
+    await docUntil([host.doc], () => host.text.toString() === 'guest ', 'the driver\'s edit')
+    host.live.send({ type: 'driver.take' })
+    await drives(host)
+    guest.text.insert(0, 'late ') // refused, and stays in the guest's editor
+    host.text.insert(0, 'host ')
+    await docUntil([guest.doc], () => guest.text.toString().includes('host '), 'the new driver\'s edit')
+    assert.ok(!host.text.toString().includes('late'))
+    host.live.send({ type: 'driver.give', to: guest.live.me.id })
+    await guest.live.message('driver.changed', (m) => m.reason === 'given')
+    guest.text.insert(0, 'now ')
+    await docUntil([host.doc], () => ['late ', 'now '].every((s) => host.text.toString().includes(s)), 'what was refused, and what follows')
+    assert.ok(sameState(host.doc, guest.doc))
+  } finally {
+    for (const p of people) { p.close(); p.live.close() }
   }
 })
 

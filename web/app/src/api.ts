@@ -1,5 +1,6 @@
 // The few HTTP calls that the page makes.
 import type { Language, Role } from './live/messages.ts'
+import type { PlaybackPage } from './playback/log.ts'
 
 /** A refusal in the server's words (RFC 9457). */
 export class ApiError extends Error {
@@ -8,12 +9,12 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, token: string, body?: unknown): Promise<T> {
+async function call<T>(method: string, path: string, token: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const headers: Record<string, string> = {}
   if (token !== '') headers.Authorization = `Bearer ${token}`
   if (body !== undefined) headers['Content-Type'] = 'application/json'
   const answer = await fetch(`/api/v1${path}`, {
-    method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }), ...(signal === undefined ? {} : { signal }),
   })
   const value: unknown = await answer.json().catch(() => null)
   if (!answer.ok) {
@@ -43,6 +44,14 @@ export const makeRoom = (room: NewRoom, apiToken: string): Promise<MadeRoom> =>
 
 export const rotateToken = (room: string, role: Role, token: string): Promise<{ token: string }> =>
   call('POST', `/rooms/${room}/tokens/${role}/rotate`, token)
+
+/** A page of all that happened in a room. */
+export const playback = (room: string, query: string, token: string, signal: AbortSignal): Promise<PlaybackPage> =>
+  call('GET', `/rooms/${room}/playback${query}`, token, undefined, signal)
+
+/** Runs the files as they were at a time, in the room. */
+export const runMoment = (room: string, at: number, token: string): Promise<unknown> =>
+  call('POST', `/rooms/${room}/runs`, token, { at: new Date(at).toISOString() })
 
 /** A file that a run left. */
 export async function artefact(room: string, run: number, path: string, token: string, signal?: AbortSignal): Promise<Blob> {

@@ -73,5 +73,10 @@ export type RoomTokens = Partial<Record<Role, string>>
 export const loadTokens = (room: string): RoomTokens => load<RoomTokens>(local, LINKS + room) ?? {}
 export const saveTokens = (room: string, tokens: RoomTokens): void => keep(local, LINKS + room, tokens)
 
+/** A secret that joins the two sockets of one page: the server tells it to nobody. */
+export function newSession(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('')
+}
+
 export const loadResume = (room: string): string | null => load<string>(perTab, RESUME + room)
 export const saveResume = (room: string, resume: string | null): void => keep(perTab, RESUME + room, resume)

@@ -1,4 +1,5 @@
-// The page's entry: the start page at /, a room at /r/{room}.
+// The page's entry: the start page at /, a room at /r/{room}, its past at
+// /r/{room}/playback.
 import { render } from 'preact'
 import { parseRoomLink } from './links.ts'
 import { StartPage } from './start/start-page.tsx'
@@ -7,6 +8,7 @@ import './styles/base.css'
 import './styles/start.css'
 import './styles/room.css'
 import './styles/panels.css'
+import './styles/playback.css'
 import './theme.ts'
 
 const root = document.getElementById('app')
@@ -15,6 +17,8 @@ if (root === null) throw new Error('index.html has no #app')
 const link = parseRoomLink(location.href, location.origin)
 if (link === null) {
   render(<StartPage />, root)
+} else if (link.playback) {
+  void import('./playback/playback-page.tsx').then(({ PlaybackPage }) => render(<PlaybackPage link={link} />, root))
 } else {
   // The editor and the terminal are most of the code: the start page does
   // without them.

@@ -48,6 +48,7 @@ export const t = {
   editorLabel: (path: string) => `Editor, ${path}. Escape, then Tab leaves it.`,
   readOnlyViewer: 'You are watching: only hosts and guests edit.',
   readOnlyLocked: 'The host locked this room: nobody edits now.',
+  readOnlyDriver: 'Only who is at the keyboard edits.',
   readOnlyStorage: 'The server cannot save for the moment.',
   noFile: 'No file yet. Make one to begin.',
   loading: 'Opening the room…',
@@ -125,6 +126,29 @@ export const t = {
   },
   toStart: 'Make a new room',
 
+  driver: 'At the keyboard',
+  playback: {
+    title: 'Playback',
+    open: 'Playback',
+    loading: (entries: number) => `Loading what happened… ${entries}`,
+    failed: 'This room cannot be shown again',
+    toRoom: 'To the room',
+    terminal: 'What the program printed',
+    position: 'Position',
+    at: (now: string, length: string) => `${now} of ${length}`,
+    play: 'Play',
+    pause: 'Pause',
+    speed: 'Speed',
+    skipIdle: 'Skip pauses',
+    runAgain: 'Run this moment again',
+    runBefore: 'Back to the run before',
+    runAfter: 'On to the next run',
+    run: (n: number) => `Run ${n}`,
+    runBy: (n: number, name: string) => `Run ${n}, started by ${name}`,
+    typed: 'typed',
+    pasted: 'pasted',
+  },
+
   says: {
     joined: (name: string) => `${name} joined`,
     left: (name: string) => `${name} left`,
@@ -170,6 +194,16 @@ const statusWords: Record<RunStatus, string> = {
   stopped: 'Stopped',
   lost: 'Lost',
   failed: 'Could not run',
+}
+
+export const verdictOf = (status: RunStatus | ''): string => statusWords[status || 'failed']
+
+/** Milliseconds as a clock shows them: minutes and seconds, and hours where there are. */
+export function clock(ms: number): string {
+  const s = Math.floor(Math.max(0, ms) / 1000)
+  const two = (n: number): string => String(n).padStart(2, '0')
+  const rest = `${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`
+  return s < 3600 ? rest : `${Math.floor(s / 3600)}:${rest}`
 }
 
 export type VerdictTone = 'good' | 'bad' | 'plain'

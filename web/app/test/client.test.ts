@@ -56,7 +56,7 @@ function connect(t: { after(fn: () => void): void }, probe: 'ok' | 'gone' | 'unk
   clock.install()
   const seen = { links: [] as Link[], endings: [] as Ending[], resumes: [] as (string | null)[], types: [] as string[] }
   const client = new LiveClient({
-    url: 'ws://server/live/room', token: 'tok', name: 'Ada', hue: 7, resume: null,
+    url: 'ws://server/live/room', token: 'tok', name: 'Ada', hue: 7, resume: null, session: 'secret',
     onMessage: (msg) => seen.types.push(msg.type),
     onOutput: () => undefined,
     onLink: (link) => seen.links.push(link),
@@ -82,7 +82,7 @@ test('waits double up to a cap, and begin anew after a success', () => {
 
 test('a lost connection comes back as the same person', (t) => {
   const { seen, last, clock } = connect(t)
-  assert.deepEqual([last().query.get('token'), last().query.get('name'), last().query.get('hue'), last().query.get('resume')], ['tok', 'Ada', '7', null])
+  assert.deepEqual([last().query.get('token'), last().query.get('name'), last().query.get('hue'), last().query.get('session'), last().query.get('resume')], ['tok', 'Ada', '7', 'secret', null])
   last().hello('proof')
   last().drop(1006)
   assert.equal(FakeSocket.made.length, 1)

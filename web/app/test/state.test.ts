@@ -4,13 +4,13 @@ import type { Participant, Role, RoomInfo, Run, ServerMessage } from '../src/liv
 import { initialState, isActive, isDriver, mayEdit, mayRun, reduce, seatChoices, type LiveState } from '../src/live/state.ts'
 
 const person = (id: string, role: Role = 'guest'): Participant => ({ id, name: id.toUpperCase(), hue: 10, role })
-const room: RoomInfo = { id: 'r', title: 'T', language: 'python', locked: false, runs_enabled: true, ended: false }
+const room: RoomInfo = { id: 'r', title: 'T', language: 'python', locked: false, driver_only: false, runs_enabled: true, ended: false }
 const run = (number: number, more: Partial<Run> = {}): Run => ({
   number, language: 'python', entry: 'main.py', mode: 'terminal', state: 'running', started_by: 'a', started_by_name: 'A', ...more,
 })
 
-function hello(you: Participant, others: Participant[] = [], driver: string | null = null): ServerMessage {
-  return { type: 'hello', protocol: 1, you, resume: 'x', participants: [you, ...others], driver, room, languages: [], run: null }
+function hello(you: Participant, others: Participant[] = [], driver: string | null = null, requests: string[] = []): ServerMessage {
+  return { type: 'hello', protocol: 1, you, resume: 'x', participants: [you, ...others], driver, requests, room, languages: [], run: null }
 }
 const after = (...messages: ServerMessage[]): LiveState => messages.reduce(reduce, initialState)
 
@@ -48,9 +48,11 @@ test('requests are kept in order, once each, and go with their person', () => {
   for (const id of ['c', 'b', 'c']) s = reduce(s, { type: 'driver.requested', participant: person(id) })
   assert.deepEqual(s.requests, ['c', 'b'])
   assert.deepEqual(reduce(s, { type: 'participant.left', participant: person('c') }).requests, ['b'])
-  // A hello after a reconnect keeps them while the seat is the same.
-  assert.deepEqual(reduce(s, hello(person('a'), [person('b')], 'a')).requests, ['b'])
-  assert.deepEqual(reduce(s, hello(person('a'), [person('b')], 'b')).requests, [])
+  // Who gets the seat waits no longer; the others do.
+  assert.deepEqual(reduce(s, { type: 'driver.changed', driver: 'c', by: 'a', reason: 'granted' }).requests, ['b'])
+  assert.deepEqual(reduce(s, { type: 'driver.requests', requests: ['b'] }).requests, ['b'])
+  // A hello has them all.
+  assert.deepEqual(reduce(s, hello(person('a'), [person('b')], 'a', ['b'])).requests, ['b'])
 })
 
 test('a run goes through its states, and an older one never comes back', () => {
@@ -108,6 +110,9 @@ test('rights follow role and room', () => {
   assert.ok(mayEdit(guest) && mayRun(guest))
   const locked = reduce(guest, { type: 'room.updated', room: { ...room, locked: true, runs_enabled: false } })
   assert.ok(!mayEdit(locked) && !mayRun(locked))
+  const turns = reduce(guest, { type: 'room.updated', room: { ...room, driver_only: true } })
+  assert.ok(!mayEdit(turns) && mayRun(turns))
+  assert.ok(mayEdit(reduce(turns, { type: 'driver.changed', driver: 'a', by: 'a', reason: 'taken' })))
   const viewer = after(hello(person('v', 'viewer')))
   assert.ok(!mayEdit(viewer) && !mayRun(viewer))
   assert.ok(!mayEdit(initialState) && !mayRun(initialState))

@@ -9,12 +9,14 @@ import type { Run } from '../src/live/messages.ts'
 import { bytes, duration, verdict } from '../src/strings.ts'
 
 test('a room link is read and written', () => {
-  const link = { room: 'abc123', token: 'T-_1' }
+  const link = { room: 'abc123', token: 'T-_1', playback: false }
   assert.deepEqual(parseRoomLink('https://x.example/r/abc123#t=T-_1', 'https://y.example'), link)
   assert.deepEqual(parseRoomLink(' /r/abc123/#t=T-_1 ', 'https://y.example'), link)
-  assert.deepEqual(parseRoomLink('/r/open.room', 'https://y.example'), { room: 'open.room', token: '' })
+  assert.deepEqual(parseRoomLink('/r/open.room', 'https://y.example'), { room: 'open.room', token: '', playback: false })
   for (const bad of ['', '/', 'https://x/', '/r/', '/r/a/b', '/r/a%2Fb', 'http://[']) assert.equal(parseRoomLink(bad, 'https://y.example'), null)
   assert.deepEqual(parseRoomLink(roomLink('https://z', 'abc123', 'T-_1'), 'https://y.example'), link)
+  assert.deepEqual(parseRoomLink('/r/abc/playback#t=x', 'http://h'), { room: 'abc', token: 'x', playback: true })
+  assert.equal(parseRoomLink('/r/abc/other', 'http://h'), null)
 })
 
 test('names are trimmed, cleaned and cut to the bytes the server takes', () => {

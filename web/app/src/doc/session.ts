@@ -25,10 +25,10 @@ export class DocSession {
   readonly refused = signal('')
   private asking: ReturnType<typeof setTimeout> | undefined
 
-  /** askSaved is called when an edit has not been reported as saved for a while. */
-  constructor(serverUrl: string, room: string, token: string, private readonly askSaved: () => void) {
+  /** session is what the page gives on /live as well; askSaved is called when an edit has not been reported as saved for a while. */
+  constructor(serverUrl: string, room: string, token: string, private readonly session: string, private readonly askSaved: () => void) {
     this.provider = new WebsocketProvider(serverUrl, room, this.doc, {
-      params: token === '' ? {} : { token },
+      params: token === '' ? { session } : { token, session },
       // Another tab may hold another role; edits go by the server alone, which
       // saves them before it shows them.
       disableBc: true,
@@ -60,7 +60,7 @@ export class DocSession {
   }
 
   setToken(token: string): void {
-    this.provider.params = { token }
+    this.provider.params = { token, session: this.session }
     this.provider.disconnect()
     this.provider.connect()
   }

@@ -80,6 +80,11 @@ export class FileEditor {
     this.view.focus()
   }
 
+  /** Scrolls a place of the text into sight. */
+  reveal(at: number): void {
+    this.view.dispatch({ effects: EditorView.scrollIntoView(Math.min(at, this.view.state.doc.length), { y: 'nearest', yMargin: 60 }) })
+  }
+
   destroy(): void {
     this.gone = true
     this.view.destroy()
@@ -111,5 +116,5 @@ const naming = (path: string): Extension => [
 /** Read-only text can still be focused, selected and copied. */
 const accessTo = (readOnly: boolean): Extension => [
   EditorState.readOnly.of(readOnly),
-  EditorView.contentAttributes.of({ 'aria-readonly': String(readOnly) }),
+  EditorView.contentAttributes.of({ 'aria-readonly': String(readOnly), tabindex: '0' }),
 ]

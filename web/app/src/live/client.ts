@@ -16,6 +16,8 @@ export interface LiveOptions {
   name: string
   hue: number
   resume: string | null
+  /** Tells the server that the document's socket is this person's. */
+  session: string
   onMessage(msg: ServerMessage): void
   onOutput(frame: OutputFrame): void
   onLink(link: Link): void
@@ -107,8 +109,8 @@ export class LiveClient {
     this.retry = undefined
     if (this.closed) return
     this.opts.onLink('connecting')
-    const { url, token, name, hue, resume } = this.opts
-    const query = new URLSearchParams({ name, hue: String(hue) })
+    const { url, token, name, hue, resume, session } = this.opts
+    const query = new URLSearchParams({ name, hue: String(hue), session })
     if (token !== '') query.set('token', token)
     if (resume !== null) query.set('resume', resume)
     const Socket = this.opts.WebSocket ?? WebSocket

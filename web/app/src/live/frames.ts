@@ -58,6 +58,12 @@ export class OutputCursor {
     return { fresh, newRun }
   }
 
+  /** Takes whatever comes for new. */
+  forget(): void {
+    this.run = 0
+    this.seen.clear()
+  }
+
   /** Turns to a run; true when it is another one than before. */
   follow(run: number): boolean {
     if (run === this.run) return false

@@ -16,6 +16,8 @@ export interface RoomInfo {
   title: string
   language: string
   locked: boolean
+  /** Nobody edits but who drives. */
+  driver_only: boolean
   runs_enabled: boolean
   ended: boolean
 }
@@ -69,16 +71,17 @@ export interface Run {
   started_by_name: string
 }
 
-export type DriverReason = 'taken' | 'given' | 'released' | 'left' | 'granted'
+export type DriverReason = 'taken' | 'given' | 'released' | 'left' | 'granted' | 'rotated'
 
 export type ServerMessage =
   | {
       type: 'hello'; protocol: number; you: Participant; resume: string; participants: Participant[]
-      driver: string | null; room: RoomInfo; languages: Language[] | null; run: Run | null
+      driver: string | null; requests: string[]; room: RoomInfo; languages: Language[] | null; run: Run | null
     }
   | { type: 'participant.joined' | 'participant.left' | 'participant.updated'; participant: Participant }
   | { type: 'driver.changed'; driver: string | null; by: string | null; reason: DriverReason }
   | { type: 'driver.requested'; participant: Participant }
+  | { type: 'driver.requests'; requests: string[] }
   | { type: 'run.queued'; run: Run; position: number }
   | { type: 'run.started' | 'run.exited'; run: Run }
   | { type: 'run.stage'; run: Run; stage: 'compile' | 'run' }
@@ -100,7 +103,7 @@ export type ClientMessage =
   | { type: 'driver.give'; to: string }
   | { type: 'participant.update'; name: string; hue: number }
   | { type: 'participant.remove'; id: string }
-  | { type: 'room.update'; title?: string; locked?: boolean; runs_enabled?: boolean; ended?: boolean }
+  | { type: 'room.update'; title?: string; locked?: boolean; driver_only?: boolean; runs_enabled?: boolean; ended?: boolean }
 
 /** Reads a text frame; null when it is no message. */
 export function parseMessage(text: string): ServerMessage | null {

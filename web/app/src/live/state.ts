@@ -6,7 +6,7 @@ export interface LiveState {
   you: Participant | null
   participants: readonly Participant[]
   driver: string | null
-  /** Who asked for the seat since it last changed hands, oldest first. */
+  /** Whose requests for the seat wait, oldest first. */
   requests: readonly string[]
   room: RoomInfo | null
   languages: readonly Language[]
@@ -41,13 +41,12 @@ function leftBy(run: Run | null, before: Run | null): Run | null {
 
 export function reduce(state: LiveState, msg: ServerMessage): LiveState {
   switch (msg.type) {
-    case 'hello': {
-      const here = new Set(msg.participants.map((p) => p.id))
+    case 'hello':
       return {
         you: msg.you,
         participants: withParticipant(msg.participants, msg.you),
         driver: msg.driver,
-        requests: msg.driver === state.driver ? state.requests.filter((id) => here.has(id)) : [],
+        requests: msg.requests,
         room: msg.room,
         languages: msg.languages ?? [],
         run: msg.run,
@@ -55,7 +54,6 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         storageProblem: '', // where there is one the server says so next
         position: null,
       }
-    }
     case 'participant.joined':
     case 'participant.updated':
       return {
@@ -70,11 +68,13 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         requests: state.requests.filter((id) => id !== msg.participant.id),
       }
     case 'driver.changed':
-      return { ...state, driver: msg.driver, requests: [] }
+      return { ...state, driver: msg.driver, requests: state.requests.filter((id) => id !== msg.driver) }
     case 'driver.requested':
       return state.requests.includes(msg.participant.id)
         ? state
         : { ...state, requests: [...state.requests, msg.participant.id] }
+    case 'driver.requests':
+      return { ...state, requests: msg.requests }
     case 'run.queued':
       return { ...state, run: newerRun(state, msg.run), position: msg.position }
     case 'run.started':
@@ -97,7 +97,8 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
 export const isActive = (run: Run | null): run is Run => run !== null && run.state !== 'finished'
 
 export const mayEdit = (s: LiveState): boolean =>
-  s.you !== null && s.you.role !== 'viewer' && s.room?.locked !== true && s.storageProblem === ''
+  s.you !== null && s.you.role !== 'viewer' && s.room?.locked !== true && s.storageProblem === '' &&
+  (s.room?.driver_only !== true || isDriver(s))
 
 export const mayRun = (s: LiveState): boolean =>
   s.you !== null && s.you.role !== 'viewer' && s.room?.runs_enabled !== false

@@ -4,13 +4,15 @@ import { textOf, type FileEntry } from '../doc/files.ts'
 import { FileEditor } from '../editor/editor.ts'
 import { t } from '../strings.ts'
 import type { RoomSession } from './session.ts'
+import { Splitter } from './splitter.tsx'
 
 export function EditorPane({ session }: { session: RoomSession }) {
   const file = session.shown.value
   const { you, room, storageProblem } = session.state.value
   const why = you?.role === 'viewer' ? t.readOnlyViewer
     : room?.locked === true ? t.readOnlyLocked
-      : storageProblem !== '' ? t.readOnlyStorage : ''
+      : storageProblem !== '' ? t.readOnlyStorage
+        : room?.driver_only === true && !session.isDriver.value ? t.readOnlyDriver : ''
   const histories = useMemo(() => new Map<string, Y.UndoManager>(), [session])
   return (
     <main class="editor-pane" data-testid="editor">
@@ -23,6 +25,7 @@ export function EditorPane({ session }: { session: RoomSession }) {
         : file === undefined
           ? <p class="pane-message">{t.noFile}</p>
           : <Editor key={file.id} session={session} file={file} histories={histories} />}
+      <Splitter />
     </main>
   )
 }

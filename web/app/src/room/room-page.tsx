@@ -10,7 +10,6 @@ import { useRoomKeys } from './keys.ts'
 import { RunPane } from './run-pane.tsx'
 import { RoomSession } from './session.ts'
 import { Sidebar } from './sidebar.tsx'
-import { Splitter } from './splitter.tsx'
 import { TopBar } from './top-bar.tsx'
 
 type View = 'code' | 'output' | 'room'
@@ -39,7 +38,6 @@ export function RoomPage({ link }: { link: RoomLink }) {
       <div class="panes">
         <Sidebar session={session} />
         <EditorPane session={session} />
-        <Splitter />
         <RunPane session={session} />
       </div>
       <Notices session={session} />

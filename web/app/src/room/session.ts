@@ -55,6 +55,7 @@ export class RoomSession {
   constructor(readonly room: string, private token: string) {
     this.me = signal(identity.loadIdentity())
     this.tokens = signal(identity.loadTokens(room))
+    const session = identity.newSession()
     const origin = socketOrigin(location.origin)
     this.terminal = new RunTerminal({
       label: t.terminalLabel,
@@ -63,7 +64,7 @@ export class RoomSession {
     })
     const { name, hue } = this.me.value
     this.live = new LiveClient({
-      url: `${origin}/live/${room}`, token, name, hue, resume: identity.loadResume(room),
+      url: `${origin}/live/${room}`, token, name, hue, resume: identity.loadResume(room), session,
       onMessage: (msg) => this.receive(msg),
       onOutput: (frame) => this.terminal.write(frame),
       onLink: (link) => { this.link.value = link },
@@ -71,7 +72,7 @@ export class RoomSession {
       onResume: (resume) => identity.saveResume(room, resume),
       probe: (tok) => api.probeRoom(room, tok),
     })
-    this.doc = new DocSession(`${origin}/sync`, room, token, () => { this.live.send({ type: 'saved?' }) })
+    this.doc = new DocSession(`${origin}/sync`, room, token, session, () => { this.live.send({ type: 'saved?' }) })
     this.shareIdentity()
   }
 
@@ -161,6 +162,11 @@ export class RoomSession {
 
   // Links.
 
+  /** The token that opens this room here. */
+  get pass(): string {
+    return this.token
+  }
+
   /** The link for a role that this browser may hand on, or null. */
   shareLink(role: Role): string | null {
     const mine = this.state.value.you?.role === role ? this.token : undefined
@@ -217,6 +223,8 @@ export class RoomSession {
         if (this.isDriver.value) this.live.send({ type: 'resize', ...this.terminal.size })
         break
       case 'driver.changed':
+        // What was refused without the seat is taken in with it.
+        if (this.isDriver.value) this.doc.refused.value = ''
         // The program's terminal has the size of the one who types into it.
         if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', ...this.terminal.size })
         break

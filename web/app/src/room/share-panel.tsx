@@ -41,7 +41,7 @@ function ShareRow({ session, role, label, hint, renewable }: ShareRowProps) {
   }
   return (
     <section class="share-row">
-      <h3>{label} <small>{hint}</small></h3>
+      <h2>{label} <small>{hint}</small></h2>
       {link === null ? (
         <p class="soft">
           {t.shareUnknown} {renewable && <button type="button" class="text" onClick={renew}>{t.shareRenew}</button>}

@@ -14,7 +14,7 @@ export function Splitter() {
   const [percent, setPercent] = useState(() => bounded(Number(load<number>(local, KEY) ?? 56) || 56))
   const bar = useRef<HTMLDivElement>(null)
   useEffect(() => {
-    const panes = bar.current?.parentElement?.style
+    const panes = bar.current?.closest<HTMLElement>('.panes')?.style
     panes?.setProperty('--code', `${percent}fr`)
     panes?.setProperty('--output', `${100 - percent}fr`)
     keep(local, KEY, percent)

@@ -1,7 +1,8 @@
 import { useState } from 'preact/hooks'
+import { playbackLink } from '../links.ts'
 import { t } from '../strings.ts'
 import { languageName } from '../start/language-picker.tsx'
-import { Logo, ShareIcon } from '../ui/icons.tsx'
+import { HistoryIcon, Logo, ShareIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
 import { ThemeButton } from '../ui/theme-button.tsx'
 import { Avatar } from './people.tsx'
@@ -16,6 +17,7 @@ export function TopBar({ session }: { session: RoomSession }) {
   return (
     <header class="top-bar">
       <a class="brand" href="/" aria-label={`${t.product}: ${t.toStart}`}><Logo /></a>
+      <h1 class="sr-only">{session.title.value || t.untitled}</h1>
       <Title session={session} />
       <LanguageSelect session={session} />
       <span class="spacer" />
@@ -27,6 +29,7 @@ export function TopBar({ session }: { session: RoomSession }) {
       <Popover label={t.share} class="secondary" testid="share" face={<><ShareIcon /><span class="wide">{t.share}</span></>}>
         {() => <SharePanel session={session} />}
       </Popover>
+      <a class="secondary square" data-testid="to-playback" href={playbackLink(session.room, session.pass)} aria-label={t.playback.open} title={t.playback.open}><HistoryIcon /></a>
       <ThemeButton />
     </header>
   )

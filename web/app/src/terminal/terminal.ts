@@ -72,6 +72,13 @@ export class RunTerminal {
     if (this.cursor.follow(run)) this.term.reset()
   }
 
+  /** Turns to a run, and begins on an empty screen whichever it was. */
+  restart(run: number): void {
+    this.cursor.forget()
+    this.cursor.follow(run)
+    this.term.reset()
+  }
+
   write(frame: OutputFrame): void {
     const { fresh, newRun } = this.cursor.accept(frame)
     if (newRun) this.term.reset()

@@ -9,6 +9,10 @@ const icon = (path: JSX.Element) => () => (
 )
 
 export const PlayIcon = icon(<path d="M4.5 2.8v10.4L13 8z" fill="currentColor" />)
+export const PauseIcon = icon(<path d="M4.5 3h2.4v10H4.5zM9.1 3h2.4v10H9.1z" fill="currentColor" />)
+export const SkipIcon = icon(<path d="M3.5 3v10L10 8zM12.5 3v10" />)
+export const SkipBackIcon = icon(<path d="M12.5 3v10L6 8zM3.5 3v10" />)
+export const HistoryIcon = icon(<><path d="M2.5 8a5.5 5.5 0 1 0 1.8-4.1M2.5 2.5v2.8h2.8" /><path d="M8 5v3.2l2.2 1.3" /></>)
 export const StopIcon = icon(<rect x="3.5" y="3.5" width="9" height="9" rx="1.5" fill="currentColor" />)
 export const KeyboardIcon = icon(<><rect x="1.5" y="4" width="13" height="8.5" rx="1.5" /><path d="M4 6.8h.01M6.7 6.8h.01M9.3 6.8h.01M12 6.8h.01M5 9.8h6" /></>)
 export const PlusIcon = icon(<path d="M8 3v10M3 8h10" />)
