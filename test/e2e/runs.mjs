@@ -311,6 +311,7 @@ class Room {
         c.send(r.pick([
           { type: 'driver.take' }, { type: 'driver.take' }, { type: 'driver.request' }, { type: 'driver.release' },
           { type: 'driver.give', to: r.pick(this.people).id },
+          { type: 'driver.grant', to: r.pick(this.people).id }, { type: 'driver.rotate', minutes: r.pick([0, 0.05]) },
         ]))
         break
       case 'leave': {
