@@ -25,19 +25,21 @@ type Event struct {
 // AppendEvents stores events in their order. Those of rooms that were deleted
 // meanwhile are left out.
 func (s *Store) AppendEvents(ctx context.Context, events []Event) error {
-	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
-		for _, e := range events {
-			_, err := tx.ExecContext(ctx, `INSERT INTO events (room_id, at, kind, data) VALUES (?, ?, ?, ?)`, e.RoomID, micros(e.At), e.Kind, string(e.Data))
-			var refusal sqlite3.Error
-			if errors.As(err, &refusal) && refusal.Code == sqlite3.ErrConstraint {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("store event: %w", err)
-			}
+	return s.lightTx(ctx, func(tx *sqlx.Tx) error { return appendEvents(ctx, tx, events) })
+}
+
+func appendEvents(ctx context.Context, tx *sqlx.Tx, events []Event) error {
+	for _, e := range events {
+		_, err := tx.ExecContext(ctx, `INSERT INTO events (room_id, at, kind, data) VALUES (?, ?, ?, ?)`, e.RoomID, micros(e.At), e.Kind, string(e.Data))
+		var refusal sqlite3.Error
+		if errors.As(err, &refusal) && refusal.Code == sqlite3.ErrConstraint {
+			continue
 		}
-		return nil
-	})
+		if err != nil {
+			return fmt.Errorf("store event: %w", err)
+		}
+	}
+	return nil
 }
 
 // ChatEvents gives the last events of kind chat, oldest first, without those that were erased.

@@ -298,11 +298,29 @@ func (s *Store) MarkLostRuns(ctx context.Context) (int, error) {
 			return i, err
 		}
 		count(seen)
-		if err := s.UpdateRun(ctx, run); err != nil {
+		if err := s.loseRun(ctx, run); err != nil {
 			return i, err
 		}
 	}
 	return len(runs), s.dropTails()
+}
+
+// loseRun stores a lost run's verdict, and its end in the room's log: nobody else will write
+// that, and to whoever reads the log the run would go on.
+func (s *Store) loseRun(ctx context.Context, run *Run) error {
+	data, err := json.Marshal(map[string]any{
+		"run": run.Number, "event": "exited", "status": run.Status, "message": run.Message,
+		"exit_code": run.ExitCode, "signal": run.Signal, "usage": run.Usage,
+	})
+	if err != nil {
+		return fmt.Errorf("encode the end of run %d: %w", run.Number, err)
+	}
+	return s.tx(ctx, func(tx *sqlx.Tx) error {
+		if err := updateRun(ctx, tx, run); err != nil {
+			return err
+		}
+		return appendEvents(ctx, tx, []Event{{RoomID: run.Room, Kind: "run", At: *run.FinishedAt, Data: data}})
+	})
 }
 
 // Add counts n more bytes of a stream.

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -363,6 +365,22 @@ func TestRunsAndOutput(t *testing.T) {
 	}
 	if n, err := s.MarkLostRuns(ctx); n != 0 || err != nil {
 		t.Errorf("lost again %d: %v", n, err)
+	}
+	// The log has the end of each, once.
+	var ends []string
+	events, err := s.Events(ctx, "r", 0, 10)
+	for _, e := range events {
+		var data struct {
+			Run           int
+			Event, Status string
+		}
+		if err := json.Unmarshal(e.Data, &data); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, fmt.Sprint(e.Kind, " ", data.Run, " ", data.Event, " ", data.Status))
+	}
+	if want := []string{"run 1 exited lost", "run 2 exited lost"}; !slices.Equal(ends, want) || err != nil {
+		t.Errorf("the log has %q (%v), want %q", ends, err, want)
 	}
 }
 
