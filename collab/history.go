@@ -48,16 +48,23 @@ func (h *Hub) FilesAtSeq(ctx context.Context, id string, seq int64) (files []Fil
 	return files, stateVector, err
 }
 
-// StateAtSeq gives a room's document as of one of its updates, as an update that makes it, and
-// its files, as FilesAtSeq does.
-func (h *Hub) StateAtSeq(ctx context.Context, id string, seq int64) (state []byte, files []File, err error) {
+// Past is what a room's document was.
+type Past struct {
+	Files       []File
+	Meta        Meta
+	StateVector []byte
+	State       []byte // an update that makes it
+}
+
+// PastAtSeq gives a room's document as of one of its updates, as FilesAtSeq does.
+func (h *Hub) PastAtSeq(ctx context.Context, id string, seq int64) (p Past, err error) {
 	err = h.replay(ctx, func(apply func([]byte) error) error { return h.store.ReplayUntilSeq(ctx, id, seq, apply) },
 		func(doc *ycrdt.Doc) (err error) {
-			files = FilesOf(doc)
-			state, err = doc.EncodeStateAsUpdate(nil)
+			p = Past{Files: FilesOf(doc), Meta: metaOf(doc), StateVector: doc.StateVector()}
+			p.State, err = doc.EncodeStateAsUpdate(nil)
 			return err
 		})
-	return state, files, err
+	return p, err
 }
 
 // replay makes a document of what log has, and shows it.

@@ -12,7 +12,7 @@ import (
 // reports the median and the 99th percentile. Pauses between runs, in which the
 // pool is refilled, are not in it.
 func BenchmarkFirstByte(b *testing.B) {
-	r := testRunner(b, func(c *Config) { c.Quotas = &Quotas{1e6, 1e6, 1e6}; c.PoolSize, c.Languages = 4, nil })
+	r := testRunner(b, func(c *Config) { c.Quotas = &Quotas{1e6, 1e6, 1e6, 1e6}; c.PoolSize, c.Languages = 4, nil })
 	for language, text := range map[string]string{
 		"bash": "echo hi", "python": "print('hi')", "javascript": "console.log('hi')", "typescript": "console.log('hi' as string)",
 		"java": "class Main { public static void main(String[] args) { System.out.println(\"hi\"); } }",

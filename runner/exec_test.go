@@ -52,7 +52,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 // Every language works, in pipes and in a terminal: given its input, its template prints
 // what the profile says.
 func TestLanguages(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.Quotas, c.Languages = &Quotas{1000, 1000, 1000}, nil })
+	r := testRunner(t, func(c *Config) { c.Quotas, c.Languages = &Quotas{1000, 1000, 1000, 1000}, nil })
 	all, err := profileSet()
 	check(t, err)
 	works := make(map[string]bool)

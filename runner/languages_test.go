@@ -16,7 +16,7 @@ func TestCompilers(t *testing.T) {
 		t.Skip("the image is not the one that is tested: CORUN_IMAGE_DIR is not set")
 	}
 	r := testRunner(t, func(c *Config) {
-		c.Quotas, c.Languages = &Quotas{1000, 1000, 1000}, []string{"c", "cpp", "go", "rust", "csharp", "python", "sql"}
+		c.Quotas, c.Languages = &Quotas{1000, 1000, 1000, 1000}, []string{"c", "cpp", "go", "rust", "csharp", "python", "sql"}
 	})
 	type files map[string]string
 	for name, c := range map[string]struct {

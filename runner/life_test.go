@@ -377,7 +377,9 @@ func TestStartFromExit(t *testing.T) {
 }
 
 func TestQuotasOfRunner(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{ActivePerParticipant: 1, PerMinute: 2, PerMinuteIP: 3} })
+	r := testRunner(t, func(c *Config) {
+		c.Quotas = &Quotas{ActivePerParticipant: 1, PerMinute: 2, PerMinuteRoom: 3, PerMinuteIP: 3}
+	})
 	first := start(t, r, program("bash", "read x"))
 	req := program("bash", "echo no")
 	req.Room, req.By = first.run.job.Room, "ann"
@@ -450,7 +452,7 @@ func TestLateReader(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{100, 100, 100}; c.MaxRunning = 20 })
+	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{100, 100, 100, 100}; c.MaxRunning = 20 })
 	var all []*recorder
 	for i := range 20 {
 		all = append(all, start(t, r, program("python", fmt.Sprintf("print('ready')\ninput()\nprint(%d)", i))))

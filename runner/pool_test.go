@@ -45,7 +45,7 @@ func TestPoolFillsAndRefills(t *testing.T) {
 }
 
 func TestPoolEmpty(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.PoolSize = 1; c.Quotas = &Quotas{100, 100, 100} })
+	r := testRunner(t, func(c *Config) { c.PoolSize = 1; c.Quotas = &Quotas{100, 100, 100, 100} })
 	before := r.Stats().Cold
 	var all []*recorder
 	for range 6 {

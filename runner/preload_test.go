@@ -38,7 +38,7 @@ func TestPreloaded(t *testing.T) {
 		t.Run(language, func(t *testing.T) {
 			t.Parallel() // most of it is waiting for a runtime
 			r := testRunner(t, func(c *Config) {
-				c.Languages, c.Quotas = []string{language}, &Quotas{100000, 100000, 100000}
+				c.Languages, c.Quotas = []string{language}, &Quotas{100000, 100000, 100000, 100000}
 			})
 			needs(t, r, language)
 			p, _ := r.langs.Find(language)

@@ -110,7 +110,7 @@ func TestQueueIsFair(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	now := time.Unix(0, 0)
-	q := newQuotas(Quotas{ActivePerParticipant: 2, PerMinute: 3, PerMinuteIP: 4}, func() time.Time { return now })
+	q := newQuotas(Quotas{ActivePerParticipant: 2, PerMinute: 3, PerMinuteRoom: 100, PerMinuteIP: 4}, func() time.Time { return now })
 	ann, ben := starter{"room", "ann"}, starter{"room", "ben"}
 	take := func(who starter, ip string) *LimitError {
 		t.Helper()
@@ -165,22 +165,60 @@ func TestQuotasForget(t *testing.T) {
 	now := time.Unix(0, 0)
 	q := newQuotas(DefaultQuotas(), func() time.Time { return now })
 	for i := range 10 * sweepAbove {
-		who := starter{"room", string(rune(i + 0x1000))}
+		name := string(rune(i + 0x1000))
+		who := starter{name, name}
 		if err := q.take(who, who.by); err != nil {
 			t.Fatal(err)
 		}
 		q.release(who)
 		now = now.Add(time.Second)
 	}
-	if len(q.people) > sweepAbove+100 || len(q.ips) > sweepAbove+100 || len(q.active) != 0 {
-		t.Errorf("%d people, %d addresses and %d active are remembered", len(q.people), len(q.ips), len(q.active))
+	if len(q.people) > sweepAbove+100 || len(q.rooms) > sweepAbove+100 || len(q.ips) > sweepAbove+100 || len(q.active) != 0 {
+		t.Errorf("%d people, %d rooms, %d addresses and %d active are remembered", len(q.people), len(q.rooms), len(q.ips), len(q.active))
+	}
+}
+
+// All in a room have a quota together, whoever they are and wherever they come from; who is
+// refused by it, or after it, has not used up any other.
+func TestQuotasOfRoom(t *testing.T) {
+	now := time.Unix(0, 0)
+	q := newQuotas(Quotas{ActivePerParticipant: 100, PerMinute: 2, PerMinuteRoom: 3, PerMinuteIP: 2}, func() time.Time { return now })
+	take := func(room, by, ip string) error { return q.take(starter{room, by}, ip) }
+	for _, by := range []string{"ann", "ben", "cas"} {
+		if err := take("full", by, by); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		var limit *LimitError
+		if err := take("full", "ann", "ann"); !errors.As(err, &limit) || limit.RetryAfter != 20*time.Second || limit.Global ||
+			limit.Detail != "people in this room started too many runs: 3 a minute are possible; try again in 20 s" {
+			t.Errorf("got %v, want the room refused for 20 s", err)
+		}
+	}
+	if err := take("other", "ann", "ann"); err != nil {
+		t.Errorf("another room is not concerned, and what was refused is not counted for the address: %v", err)
+	}
+	for range 3 {
+		if err := take("other", "ben", "ann"); err == nil {
+			t.Error("the address was let in again")
+		}
+	}
+	for range 2 {
+		if err := take("other", "ben", "ben's"); err != nil {
+			t.Errorf("what the address was refused counts for the room or the participant: %v", err)
+		}
+	}
+	now = now.Add(20 * time.Second)
+	if err := take("full", "ann", "ann's"); err != nil {
+		t.Errorf("after the time that was named: %v", err)
 	}
 }
 
 // A call with more runs than are left is let in, and the next one waits for them all.
 func TestQuotasOfCalls(t *testing.T) {
 	now := time.Unix(0, 0)
-	q := newQuotas(Quotas{ActivePerParticipant: 2, PerMinute: 3, PerMinuteIP: 60}, func() time.Time { return now })
+	q := newQuotas(Quotas{ActivePerParticipant: 2, PerMinute: 3, PerMinuteRoom: 100, PerMinuteIP: 60}, func() time.Time { return now })
 	if err := q.count("1", 100); err != nil {
 		t.Fatal(err)
 	}

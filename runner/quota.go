@@ -12,12 +12,14 @@ import (
 type Quotas struct {
 	ActivePerParticipant int // queued or running
 	PerMinute            int // of one participant
+	PerMinuteRoom        int // of all in one room
 	PerMinuteIP          int // from one IP address
 }
 
-// DefaultQuotas are those of CONTRACT.md §6.
+// DefaultQuotas are those of CONTRACT.md §6, which has none for a room: whoever holds its link
+// comes as as many participants as they like, from as many addresses as they have.
 func DefaultQuotas() Quotas {
-	return Quotas{ActivePerParticipant: 2, PerMinute: 30, PerMinuteIP: 60}
+	return Quotas{ActivePerParticipant: 2, PerMinute: 30, PerMinuteRoom: 60, PerMinuteIP: 60}
 }
 
 // sweepAbove is how many people are remembered before those who have their
@@ -31,7 +33,7 @@ const activeRetry = 5 * time.Second
 // starter is a participant as quotas know one. Ids are a room's own.
 type starter struct{ room, by string }
 
-// quotas counts what each participant and address started.
+// quotas counts what each participant, room and address started.
 type quotas struct {
 	limits Quotas
 	now    func() time.Time
@@ -39,13 +41,14 @@ type quotas struct {
 	mu     sync.Mutex // guards below
 	active map[starter]int
 	people map[starter]*rate.Limiter
+	rooms  map[string]*rate.Limiter
 	ips    map[string]*rate.Limiter
 }
 
 func newQuotas(limits Quotas, now func() time.Time) *quotas {
 	return &quotas{
 		limits: limits, now: now, active: make(map[starter]int),
-		people: make(map[starter]*rate.Limiter), ips: make(map[string]*rate.Limiter),
+		people: make(map[starter]*rate.Limiter), rooms: make(map[string]*rate.Limiter), ips: make(map[string]*rate.Limiter),
 	}
 }
 
@@ -65,8 +68,14 @@ func (q *quotas) take(who starter, ip string) error {
 	if !ok {
 		return tooMany("you", q.limits.PerMinute, own.DelayFrom(now))
 	}
+	room, ok := reserve(q.rooms, who.room, q.limits.PerMinuteRoom, now)
+	if !ok {
+		own.CancelAt(now)
+		return tooMany("people in this room", q.limits.PerMinuteRoom, room.DelayFrom(now))
+	}
 	if shared, ok := reserve(q.ips, ip, q.limits.PerMinuteIP, now); !ok {
 		own.CancelAt(now)
+		room.CancelAt(now)
 		return tooMany("people at your address", q.limits.PerMinuteIP, shared.DelayFrom(now))
 	}
 	q.active[who]++

@@ -343,7 +343,7 @@ open(b"out/bad\xff", "w").write("x")
 }
 
 func TestExecute(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{1000, 1000, 1000} })
+	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{1000, 1000, 1000, 1000} })
 	needs(t, r, "c", "python")
 	t.Run("a batch", func(t *testing.T) {
 		var inputs []string

@@ -14,7 +14,7 @@ func contains(b []byte, s string) bool { return bytes.Contains(b, []byte(s)) }
 // What programs do, and what people are told of it. All run in one runner, one
 // after another: what one does must not reach the next.
 func TestVerdicts(t *testing.T) {
-	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{1000, 1000, 1000} })
+	r := testRunner(t, func(c *Config) { c.Quotas = &Quotas{1000, 1000, 1000, 1000} })
 	const mib = 1 << 20
 	for name, c := range map[string]struct {
 		req    Request

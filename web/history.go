@@ -376,11 +376,11 @@ func (s *Server) getPlayback(w http.ResponseWriter, r *http.Request) error {
 // keyframe works out what a room was.
 func (s *Server) keyframe(ctx context.Context, id string, at time.Time, m store.Moment) (*keyframe, error) {
 	k := &keyframe{At: at}
-	var err error
-	if k.State, k.Files, err = s.cfg.Rooms.StateAtSeq(ctx, id, m.Update); err != nil {
+	past, err := s.cfg.Rooms.PastAtSeq(ctx, id, m.Update)
+	if err != nil {
 		return nil, err
 	}
-	if k.Files == nil {
+	if k.State, k.Files = past.State, past.Files; k.Files == nil {
 		k.Files = []collab.File{}
 	}
 	people, err := s.cfg.Store.EventsUntil(ctx, id, m.Event, live.KindOpen, live.PeopleKinds)

@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"corun/collab/live"
 	"corun/collab/ycrdt"
+	"corun/collab/yproto"
 	"corun/store"
 )
 
@@ -185,6 +188,40 @@ func TestEditsSince(t *testing.T) {
 		if status, _, data := s.call("PATCH", room, host, fmt.Sprintf(`{"title":"%d"}`, want)); status != 200 {
 			t.Fatalf("%d %s", status, data)
 		}
+	}
+}
+
+// What a room was can be run again.
+func TestRunOfAMoment(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"echo one"}]}`)
+	room, host := "/api/v1/rooms/"+a.ID, a.Tokens["host"]
+	first := s.log(room, host, "/history?kind=edit").Events[0].At.Format(time.RFC3339Nano)
+	ws := s.dial("/sync/" + a.ID + "?token=" + host)
+	doc := ycrdt.New(ycrdt.Options{})
+	update, err := doc.Transact(func(tx *ycrdt.Txn) error { return tx.Text("file/main").Insert(0, "echo two; ") })
+	must(t, err)
+	must(t, ws.ws.WriteMessage(websocket.BinaryMessage, yproto.AppendSync(nil, yproto.SyncUpdate, update)))
+	for { // ends with the test's own time
+		if _, _, data := s.call("GET", room+"/files", host, ""); bytes.Contains(data, []byte("two")) {
+			break
+		}
+	}
+	for n, c := range []struct{ body, prints string }{{`{"mode":"pipes"}`, "two\none\n"}, {`{"mode":"pipes","at":"` + first + `"}`, "one\n"}} {
+		if status, _, data := s.call("POST", room+"/runs", host, c.body); status != http.StatusAccepted {
+			t.Fatalf("%s: %d %s", c.body, status, data)
+		}
+		run := s.finish(room, host, n+1)
+		if _, _, out := s.call("GET", fmt.Sprintf("%s/runs/%d/output", room, n+1), host, ""); string(out) != c.prints || run.DocSeq != 0 {
+			t.Errorf("%s printed %q", c.body, out)
+		}
+		_, _, files := s.call("GET", fmt.Sprintf("%s/files?run=%d", room, n+1), host, "")
+		if bytes.Contains(files, []byte("two")) != (n == 0) {
+			t.Errorf("run %d was of %s", n+1, files)
+		}
+	}
+	if status, _, data := s.call("POST", room+"/runs", host, `{"at":"x"}`); status != http.StatusBadRequest || !bytes.Contains(data, []byte(`"field":"at"`)) {
+		t.Errorf("of no moment: %d %s", status, data)
 	}
 }
 

@@ -34,6 +34,8 @@ type runRequest struct {
 	Stdin    *string  `json:"stdin"`
 	Cols     int      `json:"cols"`
 	Rows     int      `json:"rows"`
+	// At runs the files as they were at an RFC 3339 time.
+	At string `json:"at"`
 }
 
 // starter is who starts a run.
@@ -73,6 +75,11 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 			return newProblem(http.StatusConflict, "the host ended this room")
 		case !snap.RunsEnabled:
 			return errRunsDisabled
+		}
+		if req.At != "" {
+			if err := s.snapshotAt(ctx, id, req.At, snap); err != nil {
+				return err
+			}
 		}
 		for _, f := range snap.Files {
 			start.Files = append(start.Files, runner.File{Path: f.Path, Content: f.Content})
@@ -128,6 +135,24 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 		return nil, err
 	}
 	return run, nil
+}
+
+// snapshotAt puts what a room's document was at a time into a snapshot of it.
+func (s *Server) snapshotAt(ctx context.Context, id, when string, snap *collab.Snapshot) error {
+	at, err := moment(when, "at")
+	if err != nil {
+		return err
+	}
+	m, err := s.cfg.Store.MomentAt(ctx, id, at)
+	if err != nil {
+		return err
+	}
+	past, err := s.cfg.Rooms.PastAtSeq(ctx, id, m.Update)
+	if err != nil {
+		return err
+	}
+	snap.Files, snap.Meta, snap.StateVector, snap.Seq = past.Files, past.Meta, past.StateVector, m.Update
+	return collab.CheckFiles(snap.Files)
 }
 
 // liveRoom gives the live side of a room, with its last run and its chat if it was

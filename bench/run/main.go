@@ -7,10 +7,10 @@
 // checked for a token of its own.
 //
 // Then it measures runs a second by the execute API under load, against bare fork and exec
-// as many at a time, in turns; and what memory Python boxes take that wait for a program.
-// It takes root.
+// as many at a time, in turns; how much longer a keystroke takes to another's screen while a
+// program floods; and what memory Python boxes take that wait for a program. It takes root.
 //
-//	go run ./bench/run [-n 200] [-only python,c] [-own] [-saturate 10000] [-boxes 100] [-image-dir DIR] [-corun bin/corun]
+//	go run ./bench/run [-n 200] [-only python,c] [-own] [-saturate 10000] [-keystrokes 1000] [-boxes 100] [-image-dir DIR] [-corun bin/corun]
 package main
 
 import (
@@ -36,10 +36,11 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench/run: ")
 	var o options
-	flag.IntVar(&o.n, "n", 200, "how often each is done, after a tenth of that to warm up")
+	flag.IntVar(&o.n, "n", 200, "how often each is done, after a tenth of that to warm up; 0 leaves the first output out")
 	flag.StringVar(&o.only, "only", "", "measure the first output of these languages alone, with commas between: "+strings.Join(languageNames(), ", "))
 	flag.BoolVar(&o.own, "own", false, "time the machine's own commands too, where it has them; their versions are other ones")
 	flag.IntVar(&o.saturate, "saturate", 1000, "runs under load, all together; 0 leaves them out")
+	flag.IntVar(&o.keys, "keystrokes", 1000, "keystrokes beside a flood, and as many without; 0 leaves them out")
 	flag.IntVar(&o.boxes, "boxes", 100, "Python boxes that wait, to measure their memory; 0 leaves them out")
 	flag.StringVar(&o.imageDir, "image-dir", os.Getenv("CORUN_IMAGE_DIR"), "where images are; the default one is built if it is not there")
 	flag.StringVar(&o.corun, "corun", "bin/corun", "the server's binary (make build)")
@@ -58,14 +59,15 @@ func main() {
 }
 
 type options struct {
-	n, saturate, boxes    int
+	n, saturate           int
+	keys, boxes           int
 	only, imageDir, corun string
 	own                   bool
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
-	if o.n < 1 || o.saturate < 0 || o.boxes < 0 {
-		return errors.New("-n must be at least 1, -saturate and -boxes at least 0")
+	if o.n < 0 || o.saturate < 0 || o.keys < 0 || o.boxes < 0 {
+		return errors.New("-n, -saturate, -keystrokes and -boxes must be at least 0")
 	}
 	chosen, err := choose(o.only)
 	if err != nil {
@@ -97,19 +99,18 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	// One that has room for no box that waits.
-	cold, err := startServer(ctx, o.corun, o.imageDir, "--pool-memory", "1")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, cold.stop()) }()
-
-	rest := func(ctx context.Context) error { return errors.Join(s.quiet(ctx), cold.quiet(ctx)) }
-	if err := race(ctx, out, contestantsOf(chosen, h, s, cold, o.own), o.n, rest); err != nil {
-		return err
+	if o.n > 0 {
+		if err := raceAll(ctx, out, chosen, h, s, o); err != nil {
+			return err
+		}
 	}
 	if o.saturate > 0 {
 		if err := saturate(ctx, out, h, s, o.saturate); err != nil {
+			return err
+		}
+	}
+	if o.keys > 0 {
+		if err := keystrokes(ctx, out, s, o.keys); err != nil {
 			return err
 		}
 	}
@@ -120,6 +121,18 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	}
 	_, err = fmt.Fprintf(out, "\n%s, %d CPUs, image %s.\n", cpu(), runtime.NumCPU(), img.Name)
 	return err
+}
+
+// raceAll has the programs that were chosen take turns.
+func raceAll(ctx context.Context, out io.Writer, chosen []*program, h *host, s *server, o options) (err error) {
+	// One that has room for no box that waits.
+	cold, err := startServer(ctx, o.corun, o.imageDir, "--pool-memory", "1")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cold.stop()) }()
+	rest := func(ctx context.Context) error { return errors.Join(s.quiet(ctx), cold.quiet(ctx)) }
+	return race(ctx, out, contestantsOf(chosen, h, s, cold, o.own), o.n, rest)
 }
 
 // contestant is one way to have a program say something.

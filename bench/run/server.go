@@ -54,7 +54,7 @@ func startServer(ctx context.Context, binary, imageDir string, flags ...string) 
 	s := &server{data: data, client: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	s.cmd = exec.Command(binary, append([]string{
 		"serve", "--data-dir", data, "--image-dir", imageDir, "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
-		"--runs-per-minute", "1000000", "--runs-per-minute-address", "1000000", "--runs-at-once", "1000",
+		"--runs-per-minute", "1000000", "--runs-per-minute-room", "1000000", "--runs-per-minute-address", "1000000", "--runs-at-once", "1000",
 	}, flags...)...)
 	// ^C is this program's to pass on, when it is done with the server.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

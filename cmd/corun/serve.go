@@ -47,6 +47,7 @@ type serveCmd struct {
 	TrustProxy           bool     `help:"Take a caller's address from X-Forwarded-For, as the proxy in front writes it."`
 	RunsAtOnce           int      `help:"Runs that a participant may have queued or running." default:"2" placeholder:"N"`
 	RunsPerMinute        int      `help:"Runs that a participant may start in a minute." default:"30" placeholder:"N"`
+	RunsPerMinuteRoom    int      `help:"Runs that may be started in a minute in one room." default:"60" placeholder:"N"`
 	RunsPerMinuteAddress int      `help:"Runs that may be started in a minute from one IP address." default:"60" placeholder:"N"`
 	MaxRunning           int      `help:"Programs that run at once. Default: by processors and memory." default:"0" placeholder:"N"`
 	MaxQueued            int      `help:"Runs that may wait for their turn." default:"256" placeholder:"N"`
@@ -119,7 +120,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	}
 	run, stopRunner, err := c.boxFlags.start(ctx, runner.Config{
 		Store: st, Launcher: launcher, Image: in.Image, MaxRunning: c.MaxRunning, MaxQueued: c.MaxQueued, Log: log,
-		Quotas: &runner.Quotas{ActivePerParticipant: c.RunsAtOnce, PerMinute: c.RunsPerMinute, PerMinuteIP: c.RunsPerMinuteAddress},
+		Quotas: &runner.Quotas{ActivePerParticipant: c.RunsAtOnce, PerMinute: c.RunsPerMinute, PerMinuteRoom: c.RunsPerMinuteRoom, PerMinuteIP: c.RunsPerMinuteAddress},
 	})
 	if err != nil {
 		return err

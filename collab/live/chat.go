@@ -87,7 +87,7 @@ func (m *Member) Chat(text string, links []Link, checkRun func(number int) error
 		}
 	}
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if m.closed != nil {
 		return refuse(CodeNotAllowed, "this participant is being disconnected")
 	}
@@ -128,7 +128,7 @@ func (m *Member) RemoveChat(id string, erase func() error) error {
 		return err
 	}
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	kept := len(r.chat)
 	r.chat = slices.DeleteFunc(r.chat, func(c keptMessage) bool { return c.ID == id })
 	if err != nil && len(r.chat) == kept { // the log may have forgotten it earlier than the room
@@ -141,7 +141,7 @@ func (m *Member) RemoveChat(id string, erase func() error) error {
 // EraseName puts another name in the place of a participant's who has left.
 func (r *Room) EraseName(participant, name string) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	for i := range r.chat {
 		if r.chat[i].By.ID == participant {
 			r.chat[i].By.Name = name

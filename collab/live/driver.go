@@ -24,7 +24,7 @@ const (
 func (m *Member) RequestSeat() error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if err := m.mayDrive(); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (m *Member) RequestSeat() error {
 func (m *Member) WithdrawRequest() {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if !r.dropRequest(m.who.ID) {
 		m.answer(r.requestsMessage())
 		return
@@ -60,7 +60,7 @@ func (m *Member) WithdrawRequest() {
 func (m *Member) GrantSeat(to string) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	asker, err := m.requester(to)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (m *Member) GrantSeat(to string) error {
 func (m *Member) DenySeat(to string) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	asker, err := m.requester(to)
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (r *Room) pending() []string { return append([]string{}, r.requests...) }
 func (m *Member) GiveSeat(to string) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.driver != m.who.ID && m.who.Role != store.RoleHost {
 		return refuse(CodeNotDriver, "only the driver or a host can give the seat")
 	}
@@ -143,7 +143,7 @@ func (m *Member) GiveSeat(to string) error {
 func (m *Member) TakeSeat() error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if err := m.mayDrive(); err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (m *Member) TakeSeat() error {
 func (m *Member) ReleaseSeat() error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.driver != m.who.ID {
 		return refuse(CodeNotDriver, "only the driver can release the seat")
 	}
@@ -170,7 +170,7 @@ func (m *Member) ReleaseSeat() error {
 func (m *Member) SeatForStarter() {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.driver == "" && m.mayDrive() == nil && r.members[m.who.ID] == m {
 		r.setDriver(m.who.ID, m.who.ID, ReasonGranted)
 	}
@@ -192,7 +192,7 @@ func (s Seat) Echo(data string) {
 func (m *Member) AsDriver(fn func(Seat) error) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.driver != m.who.ID || r.members[m.who.ID] != m || m.closed != nil {
 		return refuse(CodeNotDriver, "only the driver's keyboard reaches the program: ask for the seat with driver.request")
 	}
@@ -276,7 +276,7 @@ func (r *Room) startGrace() {
 		if r.graceGen == gen {
 			r.freeSeat("", ReasonLeft)
 		}
-		r.unlock()
+		r.mu.Unlock()
 		r.hub.forgetUnused(r)
 	})
 }

@@ -235,7 +235,7 @@ func (h *Hub) Rooms() (rooms, participants int) {
 func (h *Hub) Broadcast(v any) {
 	h.each(func(r *Room) {
 		r.mu.Lock()
-		defer r.unlock()
+		defer r.mu.Unlock()
 		r.broadcast(v)
 	})
 }
@@ -337,7 +337,7 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 		return nil, refuse(CodeBadMessage, "hue is %d: give a number from 0 to 359", req.Hue)
 	}
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	id, known := r.hub.resumed(r.id, req)
 	if !known {
 		id = newParticipantID()
@@ -397,7 +397,7 @@ func (r *Room) Participants() (all []Participant, driver string, run *store.Run)
 // Disconnect closes the connections that match.
 func (r *Room) Disconnect(match func(*Member) bool, code int, reason string) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	for _, m := range r.members {
 		if match(m) {
 			m.close(code, reason)
@@ -408,14 +408,14 @@ func (r *Room) Disconnect(match func(*Member) bool, code int, reason string) {
 // Broadcast sends one JSON message to everybody.
 func (r *Room) Broadcast(v any) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	r.broadcast(v)
 }
 
 // BroadcastByRole sends everybody the JSON message that view gives for their role.
 func (r *Room) BroadcastByRole(view func(store.Role) any) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	r.broadcastByRole(view)
 }
 
@@ -426,7 +426,7 @@ const savedEvery = 250 * time.Millisecond
 // called just before, in a goroutine of its own, and may wait.
 func (r *Room) Saved(get func() ([]byte, error)) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.savedWait != nil || len(r.members) == 0 {
 		return
 	}
@@ -435,7 +435,7 @@ func (r *Room) Saved(get func() ([]byte, error)) {
 		r.mu.Lock()
 		// From now on what is saved needs another message.
 		r.savedWait, r.savedAt = nil, r.hub.now()
-		r.unlock()
+		r.mu.Unlock()
 		stateVector, err := get()
 		if err != nil {
 			return // the room is being unloaded, or its store fails, which is told otherwise
@@ -505,7 +505,7 @@ type Answer struct {
 // BroadcastAnswer sends one JSON message to everybody, as the answer to one.
 func (r *Room) BroadcastAnswer(v map[string]any, a Answer) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	r.broadcastAnswer(v, a.To, a.Ref)
 }
 
@@ -518,8 +518,6 @@ func (r *Room) outputLen() int64 {
 
 // note writes to the room's log. mu is held.
 func (r *Room) note(kind string, data any) { r.hub.log(r.id, Event{Kind: kind, Data: data}) }
-
-func (r *Room) unlock() { r.mu.Unlock() }
 
 // resumeToken proves in a later connection that it is the same person: the
 // participant's id and an HMAC over it, the room and the token they came by,

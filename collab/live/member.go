@@ -100,7 +100,7 @@ func (m *Member) Handling(ref json.RawMessage) error {
 // Send queues one JSON message for this participant alone.
 func (m *Member) Send(v any) {
 	m.room.mu.Lock()
-	defer m.room.unlock()
+	defer m.room.mu.Unlock()
 	m.sendJSON(v, m.room.output, m.room.outputLen())
 }
 
@@ -116,7 +116,7 @@ func (m *Member) answer(msg map[string]any) {
 func (m *Member) Update(name *string, hue *int) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	next := m.who
 	if name != nil {
 		clean, err := cleanName(*name)
@@ -170,7 +170,7 @@ func (m *Member) removable(id string) (*Member, error) {
 func (m *Member) Remove(id string) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	victim, err := m.removable(id)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (m *Member) Remove(id string) error {
 // too, because they hand out the links.
 func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	for _, m := range r.members {
 		if m.closed != nil || (m.who.Role != role && m.who.Role != store.RoleHost) {
 			continue
@@ -207,7 +207,7 @@ func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 func (m *Member) Leave() {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if m.left {
 		return
 	}

@@ -147,7 +147,7 @@ func (r *Room) RunStage(run store.Run) {
 // it already.
 func (r *Room) RunTest(run store.Run, view func(store.Role) any) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	r.run = &run
 	r.broadcastByRole(func(role store.Role) any {
 		return map[string]any{"type": "test.result", "run": run, "case": view(role)}
@@ -161,7 +161,7 @@ func (r *Room) RunExited(run store.Run) {
 
 func (r *Room) setRun(run store.Run, msg map[string]any, a Answer) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.run == nil || r.run.Number != run.Number {
 		r.output = newOutput()
 		r.output.run = uint32(run.Number)
@@ -173,7 +173,7 @@ func (r *Room) setRun(run store.Run, msg map[string]any, a Answer) {
 // RunOutput adds to the current run's output. data is copied.
 func (r *Room) RunOutput(number int, stream uint8, data []byte) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.output == nil || r.output.run != uint32(number) {
 		return
 	}

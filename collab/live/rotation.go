@@ -34,7 +34,7 @@ type rotation struct {
 func (m *Member) Rotate(minutes float64) error {
 	r := m.room
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.driver != m.who.ID && m.who.Role != store.RoleHost {
 		return refuse(CodeNotDriver, "only the driver or a host can let the seat go round")
 	}
@@ -77,7 +77,7 @@ func (r *Room) endRotation() {
 // rotate hands the seat on, unless the timer that asks for it was set again meanwhile.
 func (r *Room) rotate(armed int) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock()
 	if r.rotations != armed {
 		return
 	}

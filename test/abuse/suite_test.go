@@ -127,7 +127,7 @@ func open() (_ *suite, err error) {
 		return nil, err
 	}
 	if s.runner, err = runner.Open(ctx, runner.Config{
-		Store: s.store, Launcher: s.launcher, Image: s.image, PoolSize: 2, MaxRunning: 8, Quotas: &runner.Quotas{ActivePerParticipant: 1e6, PerMinute: 1e6, PerMinuteIP: 1e6}, Log: quiet,
+		Store: s.store, Launcher: s.launcher, Image: s.image, PoolSize: 2, MaxRunning: 8, Quotas: &runner.Quotas{ActivePerParticipant: 1e6, PerMinute: 1e6, PerMinuteRoom: 1e6, PerMinuteIP: 1e6}, Log: quiet,
 		Sealed: cfg.Isolation == sandbox.GVisor,
 	}); err != nil {
 		return nil, err

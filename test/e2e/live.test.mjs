@@ -216,6 +216,39 @@ for (const [what, language, code, start, statuses, message] of verdicts) {
   })
 }
 
+test('a room is refused its next run, and everybody when the server is full, in words and with a time', async () => {
+  const own = await startServer({ args: ['--runs-per-minute-room', '2', '--max-running', '1', '--max-queued', '1', '--pool', '1', '--pool-memory', '1'] })
+  const post = async (room) => {
+    const res = await fetch(`${own.url}/api/v1/rooms/${room.id}/runs`, { method: 'POST', headers: { Authorization: `Bearer ${room.tokens.guest}`, 'Content-Type': 'application/json' }, body: '{"mode":"pipes"}' })
+    return { status: res.status, retry: Number(res.headers.get('Retry-After')), answer: await res.json() }
+  }
+  const stop = (room, n) => fetch(`${own.url}/api/v1/rooms/${room.id}/runs/${n}/stop`, { method: 'POST', headers: { Authorization: `Bearer ${room.tokens.host}` } }).then((res) => res.text())
+  try {
+    const rooms = []
+    for (let i = 0; i < 3; i++) rooms.push(await makeRoom(own, { language: 'bash', files: [{ path: 'main.sh', content: 'sleep 9' }] }))
+    const [running, waiting, late] = rooms
+    for (const room of [running, waiting]) assert.equal((await post(room)).status, 202)
+    assert.equal((await post(running)).status, 409) // it has one
+    const full = await post(late)
+    assert.deepEqual([full.status, full.retry > 0], [503, true])
+    assert.match(full.answer.detail, /the server is full: 1 runs wait already/)
+    await stop(running, 1)
+    await stop(waiting, 1)
+    assert.equal((await post(running)).status, 202)
+    await stop(running, 2)
+    const often = await post(running)
+    assert.deepEqual([often.status, often.retry > 0], [429, true])
+    assert.match(often.answer.detail, /people in this room started too many runs: 2 a minute are possible; try again in/)
+    // Who asks on /live is told the same.
+    const live = await liveClient(own, running.id, running.tokens.guest)
+    live.send({ type: 'run.start', ref: 1 })
+    assert.match((await live.message('error', (m) => m.ref === 1)).message, /people in this room started too many runs/)
+    live.close()
+    assert.equal((await post(late)).status, 202) // another room is not concerned
+    await stop(late, 1)
+  } finally { await own.stop() }
+})
+
 test('a run takes the files as they are, also those of other people', async () => {
   const { room, host, close } = await roomWith('import helper\nprint(helper.word)')
   const editor = syncClient(server, room.id, room.tokens.guest)

@@ -550,6 +550,15 @@ test('what happened is shown again as it was: text, output and seat, at any mome
     await host.picture('playback-light')
     await host.page.click(id('to-room'))
     await host.connected()
+    // A viewer is told that it is not for them; a guest runs what was.
+    await scrub(0.97)
+    await late.page.click(id('run-again'))
+    await late.page.waitForSelector('[role=alert] >> text=viewer')
+    await late.page.goto('about:blank') // another token alone is no other address
+    await late.page.goto(`${server.url}/r/${room.id}/playback#t=${room.tokens.guest}`)
+    await late.page.click(id('run-after'))
+    await late.page.click(id('run-again'))
+    await host.seesOutput('Who?')
   } finally {
     await late.close()
     await close()

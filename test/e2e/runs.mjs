@@ -553,7 +553,7 @@ class World {
   orFail(promise) { return Promise.race([promise, this.failed]) }
 
   async open(rooms, args) {
-    this.server = await startServer({ args: ['--runs-at-once', '100', '--runs-per-minute', '1000000', '--runs-per-minute-address', '1000000', ...args] })
+    this.server = await startServer({ args: ['--runs-at-once', '100', '--runs-per-minute', '1000000', '--runs-per-minute-room', '1000000', '--runs-per-minute-address', '1000000', ...args] })
     this.rooms = Array.from({ length: rooms }, (_, i) => new Room(this, i))
     for (const room of this.rooms) await room.open()
   }

@@ -49,6 +49,10 @@ export const rotateToken = (room: string, role: Role, token: string): Promise<{ 
 export const playback = (room: string, query: string, token: string, signal: AbortSignal): Promise<PlaybackPage> =>
   call('GET', `/rooms/${room}/playback${query}`, token, undefined, signal)
 
+/** Runs the files as they were at a time, in the room. */
+export const runMoment = (room: string, at: number, token: string): Promise<unknown> =>
+  call('POST', `/rooms/${room}/runs`, token, { at: new Date(at).toISOString() })
+
 /** A file that a run left. */
 export async function artefact(room: string, run: number, path: string, token: string, signal?: AbortSignal): Promise<Blob> {
   const place = path.split('/').map(encodeURIComponent).join('/')

@@ -140,6 +140,7 @@ export const t = {
     pause: 'Pause',
     speed: 'Speed',
     skipIdle: 'Skip pauses',
+    runAgain: 'Run this moment again',
     runBefore: 'Back to the run before',
     runAfter: 'On to the next run',
     run: (n: number) => `Run ${n}`,

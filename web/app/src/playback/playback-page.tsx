@@ -76,7 +76,7 @@ function Playing({ link, log }: { link: RoomLink; log: Log }) {
       </div>
       <footer class="controls">
         <Timeline player={player} hidden={hidden.value} />
-        <Controls player={player} />
+        <Controls player={player} link={link} />
         <People player={player} hidden={hidden.value} onHide={(ids) => { hidden.value = ids }} />
       </footer>
     </div>
@@ -151,7 +151,14 @@ function Output({ player, terminal }: { player: Player; terminal: RunTerminal })
   )
 }
 
-function Controls({ player }: { player: Player }) {
+function Controls({ player, link }: { player: Player; link: RoomLink }) {
+  const [refused, setRefused] = useState('')
+  // A log's time is finer than a page's: the moment is over at the next millisecond.
+  const again = (): void => {
+    api.runMoment(link.room, player.time.value + 1, link.token)
+      .then(() => { location.href = roomLink('', link.room, link.token) })
+      .catch((err: unknown) => setRefused(err instanceof Error ? err.message : String(err)))
+  }
   const playing = player.playing.value
   const runs = useMemo(() => runsOf(player.log), [player])
   const now = player.time.value
@@ -169,6 +176,8 @@ function Controls({ player }: { player: Player }) {
         </select>
       </label>
       <label class="control"><input type="checkbox" data-testid="skip-idle" checked={player.skipIdle.value} onChange={(e) => { player.skipIdle.value = e.currentTarget.checked }} /> {t.playback.skipIdle}</label>
+      <button type="button" class="secondary" data-testid="run-again" onClick={again}>{t.playback.runAgain}</button>
+      <span class="problem" role="alert">{refused}</span>
     </div>
   )
 }
