@@ -164,6 +164,18 @@ func TestJoinChunks(t *testing.T) {
 	}
 }
 
+func TestWithin(t *testing.T) {
+	chunks := []Chunk{{Data: make([]byte, 3)}, {Data: make([]byte, 4)}, {Data: make([]byte, 5)}}
+	for bytes, want := range map[int]int{1: 1, 3: 1, 6: 1, 7: 2, 11: 2, 12: 3, 100: 3} {
+		if got := within(chunks, bytes); got != want {
+			t.Errorf("within %d bytes there are %d, want %d", bytes, got, want)
+		}
+	}
+	if within(nil, 1) != 0 {
+		t.Error("of none there are some")
+	}
+}
+
 func TestInputIsBounded(t *testing.T) {
 	in := newInput()
 	half := make([]byte, maxInputBytes/2)

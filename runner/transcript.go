@@ -17,6 +17,8 @@ const (
 	// it stands in the log after what was typed.
 	transcriptRowBytes = 256 << 10
 	transcriptRowSpan  = 16 * time.Millisecond
+	// transcriptTxBytes is the most that is written in one transaction.
+	transcriptTxBytes = 256 << 10
 	// transcriptRetry is the pause after a write that failed.
 	transcriptRetry = time.Second
 )
@@ -119,20 +121,34 @@ func (t *transcript) write() {
 	}
 }
 
+// flush stores what there is, in several transactions if that is much: a keystroke that is being
+// saved meanwhile waits for one of them, and no longer.
 func (t *transcript) flush() error {
 	chunks, _, _ := t.run.output.since(t.chunks)
-	if len(chunks) == 0 {
-		return nil
+	for len(chunks) > 0 {
+		part := chunks[:within(chunks, transcriptTxBytes)]
+		rows := joinChunks(part)
+		ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
+		err := t.run.runner.store.AppendOutput(ctx, t.run.job.Room, t.run.Number(), t.rows, rows)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("store output of run %d: %w", t.run.Number(), err)
+		}
+		t.chunks += len(part)
+		t.rows += len(rows)
+		chunks = chunks[len(part):]
 	}
-	rows := joinChunks(chunks)
-	ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
-	defer cancel()
-	if err := t.run.runner.store.AppendOutput(ctx, t.run.job.Room, t.run.Number(), t.rows, rows); err != nil {
-		return fmt.Errorf("store output of run %d: %w", t.run.Number(), err)
-	}
-	t.chunks += len(chunks)
-	t.rows += len(rows)
 	return nil
+}
+
+// within counts the first chunks that have at most so many bytes together, or one.
+func within(chunks []Chunk, bytes int) int {
+	for i, c := range chunks {
+		if bytes -= len(c.Data); bytes < 0 {
+			return max(i, 1)
+		}
+	}
+	return len(chunks)
 }
 
 // joinChunks makes few rows of many chunks.
