@@ -1,6 +1,10 @@
 package collab
 
-import "corun/store"
+import (
+	"crypto/subtle"
+
+	"corun/store"
+)
 
 // seat is what a document's room knows of the people on /live. By it only the driver edits,
 // where a room is set so, and edits have a person for their author. A client's two sockets are
@@ -66,7 +70,8 @@ func (r *Room) SetSession(participant, session string) {
 
 // drives tells whether a connection is the driver's.
 func (s *seat) drives(c *SyncConn) bool {
-	return c.peer.Session != "" && s.driver != "" && s.sessions[s.driver] == c.peer.Session
+	return c.peer.Session != "" && s.driver != "" &&
+		subtle.ConstantTimeCompare([]byte(s.sessions[s.driver]), []byte(c.peer.Session)) == 1
 }
 
 // askDriver asks the driver's client for what the document lacks, where all others are

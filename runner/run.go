@@ -18,8 +18,8 @@ const (
 	EventStarted                      // the program was executed
 	EventStage                        // Run.Stage has begun
 	EventOutput                       // Stream, Offset, Data
-	EventTest                         // Test has ended; Run counts it
 	EventExited                       // the verdict; the last event of a run
+	EventTest                         // Test has ended; Run counts it
 )
 
 // Event is one step in a run's life.
