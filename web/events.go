@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 // store stands still for long.
 const maxWaitingEvents = 100_000
 
+// rememberedRooms is of how many the last time is known before those are forgotten of which it
+// is long ago.
+const rememberedRooms = 1024
+
 // eventLog writes rooms' events to the store in the order in which they were
 // added, without making anybody wait. One goroutine writes; close ends it.
 type eventLog struct {
@@ -25,15 +30,16 @@ type eventLog struct {
 
 	mu      sync.Mutex // guards below
 	waiting []store.Event
-	added   int64         // so far
-	written int64         // of those, or lost
-	wrote   chan struct{} // closed and replaced when more is
+	added   int64                // so far
+	written int64                // of those, or lost
+	wrote   chan struct{}        // closed and replaced when more is
+	last    map[string]time.Time // of what was added for a room
 	lost    int
 	closed  bool
 }
 
 func newEventLog(st *store.Store, log *slog.Logger) *eventLog {
-	l := &eventLog{store: st, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), wrote: make(chan struct{})}
+	l := &eventLog{store: st, log: log, wake: make(chan struct{}, 1), last: make(map[string]time.Time), done: make(chan struct{}), wrote: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -53,6 +59,15 @@ func (l *eventLog) add(room string, e live.Event) {
 		l.lost++
 		return
 	}
+	// What has a time of its own may come after something later: a run's step, say, between a
+	// key and its being noted. A room's log is in order.
+	if last := l.last[room]; e.At.Before(last) {
+		e.At = last
+	}
+	if len(l.last) > rememberedRooms {
+		maps.DeleteFunc(l.last, func(_ string, at time.Time) bool { return e.At.Sub(at) > time.Minute })
+	}
+	l.last[room] = e.At
 	l.added++
 	l.waiting = append(l.waiting, store.Event{RoomID: room, Kind: e.Kind, At: e.At, Data: data})
 	l.signal()
