@@ -251,6 +251,39 @@ func TestEraseName(t *testing.T) {
 	}
 }
 
+// A run of theirs that goes on does not bring the name back, neither while it does nor at its end.
+func TestEraseNameOfActiveRun(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"read x"}]}`)
+	room, host := "/api/v1/rooms/"+a.ID, a.Tokens["host"]
+	ann, hello := s.join(a, a.Tokens["guest"], "Ann Marie")
+	bob, _ := s.join(a, host, "Bob")
+	ann.say(`{"type":"run.start","mode":"pipes"}`)
+	bob.wait("run.stage")
+	must(t, ann.ws.Close())
+	bob.wait("participant.left")
+	if status, _, data := s.call("DELETE", room+"/participants/"+hello["you"].(map[string]any)["id"].(string)+"/name", host, ""); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, data)
+	}
+	clean := func(when string) {
+		t.Helper()
+		for _, path := range []string{"", "/runs", "/runs/1", "/history", "/playback"} {
+			if _, _, data := s.call("GET", room+path, host, ""); bytes.Contains(data, []byte("Marie")) {
+				t.Errorf("%s %q has %s", when, path, data)
+			}
+		}
+		if _, hello := s.join(a, a.Tokens["viewer"], "Eve"); strings.Contains(fmt.Sprint(hello), "Marie") {
+			t.Errorf("%s hello has %v", when, hello)
+		}
+	}
+	clean("meanwhile")
+	bob.say(`{"type":"run.stop","run":1}`)
+	if m := bob.wait("run.exited"); strings.Contains(fmt.Sprint(m), "Marie") {
+		t.Errorf("it ended with %v", m)
+	}
+	clean("later")
+}
+
 // What an event has for hosts is for nobody else.
 func TestHostsPart(t *testing.T) {
 	var server *Server
