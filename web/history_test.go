@@ -301,6 +301,21 @@ func TestHostsPart(t *testing.T) {
 	}
 }
 
+// Years before and after all others are times like any.
+func TestHistoryOfFarTimes(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"files":[{"path":"main.txt","content":"x"}]}`)
+	room, viewer := "/api/v1/rooms/"+a.ID, a.Tokens["viewer"]
+	for query, some := range map[string]bool{
+		"until=0000-01-01T00:00:00Z": false, "until=0001-01-01T00:00:00Z": false, "until=9999-12-31T23:59:59Z": true,
+		"since=0000-01-01T00:00:00Z": true, "since=0001-01-01T00:00:00Z": true, "since=9999-12-31T23:59:59Z": false,
+	} {
+		if page := s.log(room, viewer, "/history?"+query); (len(page.Events) > 0) != some {
+			t.Errorf("%s: %d entries", query, len(page.Events))
+		}
+	}
+}
+
 func TestHistoryRefusals(t *testing.T) {
 	s := newSite(t)
 	a := s.room(`{}`)
