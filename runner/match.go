@@ -20,7 +20,7 @@ const (
 	matchWithin = 2 * time.Second
 	// runesAtOnce is how many characters it reads between two looks at the clock.
 	runesAtOnce = 64
-	// exactDigits is up to where a float64 tells all whole numbers apart.
+	// exactDigits is up to where a float64 tells all numbers apart.
 	exactDigits = 15
 	// maxDigits is the longest word that is taken for a number.
 	maxDigits = 400
@@ -112,11 +112,12 @@ func sameWord(got, want string, tolerance float64) bool {
 		return false
 	}
 	apart := math.Abs(g - w)
-	if len(got) > exactDigits || len(want) > exactDigits {
-		gInt, gOK := new(big.Int).SetString(got, 10)
-		wInt, wOK := new(big.Int).SetString(want, 10)
+	// What is not 0 as a float64 has an exponent that is no work.
+	if (len(got) > exactDigits || len(want) > exactDigits) && g != 0 && w != 0 {
+		gRat, gOK := new(big.Rat).SetString(got)
+		wRat, wOK := new(big.Rat).SetString(want)
 		if gOK && wOK {
-			apart, _ = new(big.Float).SetInt(gInt.Sub(gInt, wInt).Abs(gInt)).Float64()
+			apart, _ = gRat.Sub(gRat, wRat).Abs(gRat).Float64()
 		}
 	}
 	return apart <= tolerance || apart <= tolerance*math.Abs(w)

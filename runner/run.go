@@ -103,6 +103,15 @@ func (run *Run) Snapshot() store.Run {
 	return row
 }
 
+// EraseName puts another name in the place of a participant's, if they began the run.
+func (run *Run) EraseName(participant, name string) {
+	run.change(func(row *store.Run) {
+		if row.StartedBy == participant {
+			row.StartedByName = name
+		}
+	})
+}
+
 // Done is closed when the run has ended, its end was reported and its box is
 // gone.
 func (run *Run) Done() <-chan struct{} { return run.done }

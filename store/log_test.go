@@ -165,6 +165,10 @@ func m4(t *testing.T, s *Store, at int64) int64 {
 // A name is taken out of all of its room, and out of nothing else.
 func TestErase(t *testing.T) {
 	s := busyRoom(t)
+	before, err := s.Run(t.Context(), "r", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Erase(t.Context(), "r", "p_a", "Somebody"); err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +186,14 @@ func TestErase(t *testing.T) {
 	}
 	if run, err := s.Run(t.Context(), "r", 2); err != nil || run.StartedByName != "Somebody" || run.StartedBy != "p_a" {
 		t.Errorf("the run is %+v (%v)", run, err)
+	}
+	// Who has the run from before, as one that goes on, does not bring the name back.
+	before.Message = "as it ended"
+	if err := s.UpdateRun(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	if run, err := s.Run(t.Context(), "r", 2); err != nil || run.StartedByName != "Somebody" || run.Message != "as it ended" {
+		t.Errorf("the run is then %+v (%v)", run, err)
 	}
 	other, err := s.Events(t.Context(), "other", 0, 10)
 	if err != nil || len(other) != 1 || !strings.Contains(string(other[0].Data), "Ann") {

@@ -206,7 +206,9 @@ func updateRun(ctx context.Context, db sqlx.ExecerContext, run *Run) error {
 	if err != nil {
 		return fmt.Errorf("encode run: %w", err)
 	}
-	res, err := db.ExecContext(ctx, `UPDATE runs SET state = ?, record = ? WHERE room_id = ? AND number = ?`, run.State, string(record), run.Room, run.Number)
+	// The name stays as it is stored: it may have been erased since the run was read, see Erase.
+	res, err := db.ExecContext(ctx, `UPDATE runs SET state = ?, record = json_set(?, '$.started_by_name', json_extract(record, '$.started_by_name'))
+		WHERE room_id = ? AND number = ?`, run.State, string(record), run.Room, run.Number)
 	if err != nil {
 		return fmt.Errorf("store run %d of room %s: %w", run.Number, run.Room, err)
 	}

@@ -233,6 +233,9 @@ func moment(s, field string) (time.Time, error) {
 	if err != nil {
 		return at, badField(field, "%s is %q: give an RFC 3339 time, like 2026-01-31T12:00:00Z (with %%2B for a +)", field, s)
 	}
+	if at.IsZero() { // which stands for none
+		at = at.Add(time.Microsecond)
+	}
 	return at, nil
 }
 
@@ -431,6 +434,10 @@ func (s *Server) eraseParticipant(w http.ResponseWriter, r *http.Request) error 
 	}
 	if err := s.settle(r.Context(), a.room.ID); err != nil {
 		return err
+	}
+	// A run of theirs that goes on is told of again, and first, as it is stored again too.
+	if run := s.cfg.Runner.Active(a.room.ID); run != nil {
+		run.EraseName(participant, erasedName)
 	}
 	if err := s.cfg.Store.Erase(r.Context(), a.room.ID, participant, erasedName); err != nil {
 		return err

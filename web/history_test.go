@@ -251,6 +251,39 @@ func TestEraseName(t *testing.T) {
 	}
 }
 
+// A run of theirs that goes on does not bring the name back, neither while it does nor at its end.
+func TestEraseNameOfActiveRun(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"read x"}]}`)
+	room, host := "/api/v1/rooms/"+a.ID, a.Tokens["host"]
+	ann, hello := s.join(a, a.Tokens["guest"], "Ann Marie")
+	bob, _ := s.join(a, host, "Bob")
+	ann.say(`{"type":"run.start","mode":"pipes"}`)
+	bob.wait("run.stage")
+	must(t, ann.ws.Close())
+	bob.wait("participant.left")
+	if status, _, data := s.call("DELETE", room+"/participants/"+hello["you"].(map[string]any)["id"].(string)+"/name", host, ""); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, data)
+	}
+	clean := func(when string) {
+		t.Helper()
+		for _, path := range []string{"", "/runs", "/runs/1", "/history", "/playback"} {
+			if _, _, data := s.call("GET", room+path, host, ""); bytes.Contains(data, []byte("Marie")) {
+				t.Errorf("%s %q has %s", when, path, data)
+			}
+		}
+		if _, hello := s.join(a, a.Tokens["viewer"], "Eve"); strings.Contains(fmt.Sprint(hello), "Marie") {
+			t.Errorf("%s hello has %v", when, hello)
+		}
+	}
+	clean("meanwhile")
+	bob.say(`{"type":"run.stop","run":1}`)
+	if m := bob.wait("run.exited"); strings.Contains(fmt.Sprint(m), "Marie") {
+		t.Errorf("it ended with %v", m)
+	}
+	clean("later")
+}
+
 // What an event has for hosts is for nobody else.
 func TestHostsPart(t *testing.T) {
 	var server *Server
@@ -264,6 +297,21 @@ func TestHostsPart(t *testing.T) {
 			if bytes.Contains(data, []byte("secret")) != sees || !bytes.Contains(data, []byte(`"test"`)) {
 				t.Errorf("%s as %s: %s", path, role, data)
 			}
+		}
+	}
+}
+
+// Years before and after all others are times like any.
+func TestHistoryOfFarTimes(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"files":[{"path":"main.txt","content":"x"}]}`)
+	room, viewer := "/api/v1/rooms/"+a.ID, a.Tokens["viewer"]
+	for query, some := range map[string]bool{
+		"until=0000-01-01T00:00:00Z": false, "until=0001-01-01T00:00:00Z": false, "until=9999-12-31T23:59:59Z": true,
+		"since=0000-01-01T00:00:00Z": true, "since=0001-01-01T00:00:00Z": true, "since=9999-12-31T23:59:59Z": false,
+	} {
+		if page := s.log(room, viewer, "/history?"+query); (len(page.Events) > 0) != some {
+			t.Errorf("%s: %d entries", query, len(page.Events))
 		}
 	}
 }

@@ -147,6 +147,11 @@ func (r *Room) EraseName(participant, name string) {
 			r.chat[i].By.Name = name
 		}
 	}
+	if r.run != nil && r.run.StartedBy == participant {
+		run := *r.run // the other was given out
+		run.StartedByName = name
+		r.run = &run
+	}
 }
 
 // keepChat adds a message to those that hello has. mu is held.
