@@ -15,10 +15,10 @@ const (
 	// transcriptRowBytes is the most in one row, and transcriptRowSpan the time from its first
 	// byte to its last: what comes together for the eye is one row. An answer begins one, so that
 	// it stands in the log after what was typed.
-	transcriptRowBytes = 256 << 10
+	transcriptRowBytes = 64 << 10
 	transcriptRowSpan  = 16 * time.Millisecond
 	// transcriptTxBytes is the most that is written in one transaction.
-	transcriptTxBytes = 256 << 10
+	transcriptTxBytes = 64 << 10
 	// transcriptRetry is the pause after a write that failed.
 	transcriptRetry = time.Second
 )

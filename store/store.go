@@ -62,6 +62,7 @@ type Store struct {
 	tails   string // the folder of Tail
 	now     func() time.Time
 	updates *Updates
+	moves   *checkpointer
 	encode  *zstd.Encoder
 	decode  *zstd.Decoder
 }
@@ -101,6 +102,9 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 		return nil, err
 	}
 	s.write.SetMaxOpenConns(1)
+	if _, err := s.write.ExecContext(ctx, fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", longLog)); err != nil {
+		return nil, fmt.Errorf("set up database: %w", err)
+	}
 	if err := migrate(ctx, s.write); err != nil {
 		return nil, err
 	}
@@ -114,7 +118,13 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 	if s.decode, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSnapshotBytes)); err != nil {
 		return nil, fmt.Errorf("make decompressor: %w", err)
 	}
-	if s.updates, err = newUpdates(s.write, s.now); err != nil {
+	mover, err := connect(ctx, path, synchronous, "rw")
+	if err != nil {
+		return nil, err
+	}
+	mover.SetMaxOpenConns(1)
+	s.moves = newCheckpointer(mover)
+	if s.updates, err = newUpdates(s.write, s.now, s.moves.wrote); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -186,6 +196,9 @@ func (s *Store) Close() error {
 
 func (s *Store) closeDatabases() error {
 	var errs []error
+	if s.moves != nil {
+		errs = append(errs, s.moves.close())
+	}
 	// Readers first: the last connection to close checkpoints the log.
 	for _, db := range []*sqlx.DB{s.read, s.write} {
 		if db != nil {
@@ -210,7 +223,11 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // tx runs fn in one transaction on the writing connection.
 func (s *Store) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
-	return inTx(ctx, s.write.BeginTxx, fn)
+	if err := inTx(ctx, s.write.BeginTxx, fn); err != nil {
+		return err
+	}
+	s.moves.wrote()
+	return nil
 }
 
 // readTx runs fn in one transaction that sees the database as it is at one moment. What is
@@ -247,7 +264,11 @@ func (s *Store) lightTx(ctx context.Context, fn func(*sqlx.Tx) error) (err error
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		}
 	}()
-	return inTx(ctx, conn.BeginTxx, fn)
+	if err := inTx(ctx, conn.BeginTxx, fn); err != nil {
+		return err
+	}
+	s.moves.wrote()
+	return nil
 }
 
 func inTx(ctx context.Context, begin func(context.Context, *sql.TxOptions) (*sqlx.Tx, error), fn func(*sqlx.Tx) error) error {

@@ -44,6 +44,7 @@ type Updates struct {
 	db     *sqlx.DB
 	insert *sqlx.Stmt
 	now    func() time.Time
+	wrote  func() // told of each commit
 	done   chan struct{}
 
 	mu     sync.Mutex // guards below
@@ -66,12 +67,12 @@ type queued struct {
 
 func (q *queued) size() int { return len(q.update.Data) + queuedOverhead }
 
-func newUpdates(db *sqlx.DB, now func() time.Time) (*Updates, error) {
+func newUpdates(db *sqlx.DB, now func() time.Time, wrote func()) (*Updates, error) {
 	insert, err := db.Preparex(`INSERT INTO updates (room_id, seq, n, at, author, data) VALUES (?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return nil, fmt.Errorf("prepare insert: %w", err)
 	}
-	u := &Updates{db: db, insert: insert, now: now, done: make(chan struct{})}
+	u := &Updates{db: db, insert: insert, now: now, wrote: wrote, done: make(chan struct{})}
 	u.wake = sync.NewCond(&u.mu)
 	go u.run()
 	return u, nil
@@ -144,6 +145,7 @@ func (u *Updates) run() {
 			return
 		}
 		failed, err := u.write(batch)
+		u.wrote()
 		u.mu.Lock()
 		u.failed = err
 		for i := range batch {

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// SQLite moves what its log holds into the database file when the log has become long, and
+// whoever commits then waits for it: a keystroke, for tens of milliseconds, where a program's
+// output has filled the log. Here a connection of its own does that meanwhile, which holds up
+// nobody (PRAGMA wal_checkpoint(PASSIVE), https://sqlite.org/wal.html#ckpt).
+
+const (
+	// checkpointEvery is the least time between two checkpoints.
+	checkpointEvery = time.Second
+	// checkpointWithin bounds one; what is left of the log is moved by the next.
+	checkpointWithin = 30 * time.Second
+	// longLog is how many pages the log may have before whoever commits moves them after all:
+	// 128 MiB.
+	longLog = 32_768
+)
+
+// checkpointer moves the log while there is something to be moved. close ends it.
+type checkpointer struct {
+	db   *sqlx.DB      // one connection
+	wake chan struct{} // holds a token when something was written
+	ctx  context.Context
+	end  context.CancelFunc
+	done chan struct{}
+}
+
+func newCheckpointer(db *sqlx.DB) *checkpointer {
+	c := &checkpointer{db: db, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	c.ctx, c.end = context.WithCancel(context.Background())
+	go c.run()
+	return c
+}
+
+// wrote says that something was committed.
+func (c *checkpointer) wrote() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *checkpointer) run() {
+	defer close(c.done)
+	for {
+		select {
+		case <-c.wake:
+		case <-c.ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(checkpointEvery):
+		case <-c.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, checkpointWithin)
+		// What fails is tried again after the next write; a database that fails is noticed by
+		// who writes, and tells.
+		_, _ = c.db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+		cancel()
+	}
+}
+
+func (c *checkpointer) close() error {
+	c.end()
+	<-c.done
+	return c.db.Close()
+}
