@@ -17,9 +17,10 @@ const (
 	checkpointEvery = time.Second
 	// checkpointWithin bounds one; what is left of the log is moved by the next.
 	checkpointWithin = 30 * time.Second
-	// longLog is how many pages the log may have before whoever commits moves them after all:
-	// 128 MiB.
-	longLog = 32_768
+	// longLog is how many pages the log may have before whoever commits moves what is left of
+	// it: 16 MiB. The log begins anew only when all is moved, and who writes without a pause is
+	// always a little ahead.
+	longLog = 4096
 )
 
 // checkpointer moves the log while there is something to be moved. close ends it.
