@@ -303,8 +303,27 @@ func (s *Store) MarkLostRuns(ctx context.Context) (int, error) {
 		if err := s.UpdateRun(ctx, run); err != nil {
 			return i, err
 		}
+		if err := s.logLost(ctx, run); err != nil {
+			return i, err
+		}
 	}
 	return len(runs), s.dropTails()
+}
+
+// logLost writes the end of a run to its room's log, as the process would have that is dead.
+func (s *Store) logLost(ctx context.Context, run *Run) error {
+	fields := map[string]any{
+		"run": run.Number, "event": "exited", "status": run.Status, "message": run.Message,
+		"exit_code": run.ExitCode, "signal": run.Signal, "usage": run.Usage,
+	}
+	if run.Tests != nil {
+		fields["tests"] = run.Tests
+	}
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	return s.AppendEvents(ctx, []Event{{RoomID: run.Room, At: *run.FinishedAt, Kind: "run", Data: data}})
 }
 
 // Add counts n more bytes of a stream.

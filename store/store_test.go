@@ -364,6 +364,10 @@ func TestRunsAndOutput(t *testing.T) {
 	if n, err := s.MarkLostRuns(ctx); n != 0 || err != nil {
 		t.Errorf("lost again %d: %v", n, err)
 	}
+	if events, err := s.Events(ctx, "r", 0, 10); len(events) != 2 || !strings.Contains(string(events[0].Data), `"event":"exited"`) ||
+		!strings.Contains(string(events[1].Data), `"status":"lost"`) || err != nil {
+		t.Errorf("the log has %v, %v", events, err)
+	}
 }
 
 func TestEvents(t *testing.T) {
