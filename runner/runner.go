@@ -110,6 +110,7 @@ type Runner struct {
 
 	running atomic.Int64
 	active  sync.WaitGroup // runs not yet over, with their boxes
+	later   atomic.Int32   // runs of which something is still to be stored
 
 	mu     sync.Mutex // guards below
 	closed bool

@@ -36,7 +36,8 @@ type supervisor struct {
 	// artefacts are what the program left, and leftover why they are not all.
 	artefacts []Artefact
 	leftover  string
-	noted     bool // the compile stage's result
+	unsaved   []store.TestResult // what could not be stored yet
+	noted     bool               // the compile stage's result
 }
 
 // supervise sees a run through.
@@ -302,10 +303,14 @@ func (s *supervisor) conclude() {
 		v = v.ofTests(*s.row.Tests, s.current.end.cause)
 	}
 	v.message += s.leftover
-	if s.transcript != nil {
-		if err := s.transcript.finish(); err != nil {
-			v.message += " Part of the output could not be saved."
-		}
+	later := false
+	if s.transcript != nil && s.transcript.finish() != nil {
+		later = true
+		v.message += outputLater
+	}
+	if len(s.unsaved) > 0 {
+		later = true
+		v.message += resultsLater
 	}
 	if v.status == store.StatusFailed {
 		r.log.Error("run failed", "room", run.job.Room, "run", run.Number(), "language", run.job.profile.Name, "error", s.current.end.err)
@@ -325,8 +330,10 @@ func (s *supervisor) conclude() {
 	if err != nil {
 		r.log.Error("store verdict", "room", run.job.Room, "run", s.row.Number, "error", err)
 	}
-	if s.transcript != nil {
-		s.transcript.leave(err == nil)
+	if later || err != nil {
+		s.storeLater()
+	} else {
+		s.leaveTranscript(true)
 	}
 	// The room may start its next run from here on; that one waits for
 	// announced before it reports anything.

@@ -254,7 +254,7 @@ func (s *supervisor) keepTest(res store.TestResult) {
 		cancel()
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			run.runner.log.Error("store test result", "room", run.job.Room, "run", s.row.Number, "error", err)
-			s.leftover = " Not all results could be saved."
+			s.unsaved = append(s.unsaved, res)
 		}
 	}
 	run.report(Event{Kind: EventTest, Run: s.row, Test: &res})

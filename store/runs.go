@@ -310,10 +310,14 @@ func (s *Store) MarkLostRuns(ctx context.Context) (int, error) {
 // loseRun stores a lost run's verdict, and its end in the room's log: nobody else will write
 // that, and to whoever reads the log the run would go on.
 func (s *Store) loseRun(ctx context.Context, run *Run) error {
-	data, err := json.Marshal(map[string]any{
+	fields := map[string]any{
 		"run": run.Number, "event": "exited", "status": run.Status, "message": run.Message,
 		"exit_code": run.ExitCode, "signal": run.Signal, "usage": run.Usage,
-	})
+	}
+	if run.Tests != nil {
+		fields["tests"] = run.Tests
+	}
+	data, err := json.Marshal(fields)
 	if err != nil {
 		return fmt.Errorf("encode the end of run %d: %w", run.Number, err)
 	}

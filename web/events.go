@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"net/http"
 	"sync"
 	"time"
 
@@ -12,9 +13,14 @@ import (
 	"corun/store"
 )
 
-// maxWaitingEvents bounds what waits for the store. It is reached only when the
-// store stands still for long.
-const maxWaitingEvents = 100_000
+const (
+	// maxWaitingEvents and maxWaitingBytes bound what waits for the store. They are reached
+	// only when the store stands still for long, or the disk is full.
+	maxWaitingEvents = 100_000
+	maxWaitingBytes  = 32 << 20
+	// eventsRetry is the pause after a write that failed.
+	eventsRetry = time.Second
+)
 
 // rememberedRooms is of how many the last time is known before those are forgotten of which it
 // is long ago.
@@ -30,8 +36,10 @@ type eventLog struct {
 
 	mu      sync.Mutex // guards below
 	waiting []store.Event
+	bytes   int                  // of waiting, and of what failed
+	failed  int                  // events that could not be written yet
 	added   int64                // so far
-	written int64                // of those, or lost
+	written int64                // of those, or tried, or lost
 	wrote   chan struct{}        // closed and replaced when more is
 	last    map[string]time.Time // of what was added for a room
 	lost    int
@@ -55,7 +63,7 @@ func (l *eventLog) add(room string, e live.Event) {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
-	if l.closed || len(l.waiting) >= maxWaitingEvents {
+	if l.closed || len(l.waiting)+l.failed >= maxWaitingEvents || l.bytes+len(data) > maxWaitingBytes {
 		l.lost++
 		return
 	}
@@ -69,6 +77,7 @@ func (l *eventLog) add(room string, e live.Event) {
 	}
 	l.last[room] = e.At
 	l.added++
+	l.bytes += len(data)
 	l.waiting = append(l.waiting, store.Event{RoomID: room, Kind: e.Kind, At: e.At, Data: data})
 	l.signal()
 }
@@ -82,10 +91,17 @@ func (l *eventLog) signal() {
 
 func (l *eventLog) run() {
 	defer close(l.done)
+	var failed []store.Event // those that could not be written: they are tried again
+	var retryAt time.Time
 	for range l.wake {
 		l.mu.Lock()
-		batch, lost, closed := l.waiting, l.lost, l.closed
-		l.waiting, l.lost = nil, 0
+		if len(failed) > 0 && !l.closed && time.Now().Before(retryAt) { // the timer wakes us then
+			l.mu.Unlock()
+			continue
+		}
+		fresh, lost, closed := len(l.waiting), l.lost, l.closed
+		batch := append(failed, l.waiting...)
+		l.waiting, l.lost, failed = nil, 0, nil
 		l.mu.Unlock()
 		if lost > 0 {
 			l.log.Error("events were lost because the store did not keep up", "count", lost)
@@ -93,9 +109,16 @@ func (l *eventLog) run() {
 		if len(batch) > 0 {
 			if err := l.store.AppendEvents(context.Background(), batch); err != nil {
 				l.log.Error("write event log", "count", len(batch), "error", err)
+				failed, retryAt = batch, time.Now().Add(eventsRetry)
+				time.AfterFunc(eventsRetry, l.signal)
 			}
 			l.mu.Lock()
-			l.written += int64(len(batch))
+			l.written += int64(fresh)
+			if l.failed = len(failed); l.failed == 0 {
+				for _, e := range batch {
+					l.bytes -= len(e.Data)
+				}
+			}
 			close(l.wrote)
 			l.wrote = make(chan struct{})
 			l.mu.Unlock()
@@ -126,6 +149,21 @@ func (l *eventLog) flush(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// stored is flush for who changes what is in the store, which must be all.
+func (l *eventLog) stored(ctx context.Context) error {
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed > 0 {
+		p := newProblem(http.StatusServiceUnavailable, "the server cannot save what happens for the moment: try again")
+		p.retryAfter = 5 * time.Second
+		return p
+	}
+	return nil
 }
 
 // close writes what waits and ends the writer.

@@ -432,7 +432,7 @@ func (s *Server) eraseParticipant(w http.ResponseWriter, r *http.Request) error 
 	if connected {
 		return newProblem(http.StatusConflict, "this participant is connected: their name can be erased when they have left")
 	}
-	if err := s.settle(r.Context(), a.room.ID); err != nil {
+	if err := s.events.stored(r.Context()); err != nil {
 		return err
 	}
 	// A run of theirs that goes on is told of again, and first, as it is stored again too.

@@ -212,7 +212,7 @@ func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
 		})
 	case "chat.remove":
 		return c.member.RemoveChat(msg.ID, func() error {
-			if err := c.server.events.flush(ctx); err != nil {
+			if err := c.server.events.stored(ctx); err != nil {
 				return err
 			}
 			return c.server.cfg.Store.EraseChat(ctx, c.access.room.ID, msg.ID, c.id)
