@@ -319,13 +319,16 @@ func (s *supervisor) conclude() {
 		run.keepResult(s.stageResult(v))
 	}
 	kept := s.keepArtefacts()
-	s.change(func(row *store.Run) {
-		v.apply(row, r.now())
+	now := r.now()
+	ended := func(row *store.Run) {
+		v.apply(row, now)
 		row.Output = run.output.size()
 		row.Usage = s.usage
 		row.Usage.OutputBytes = total(row.Output)
 		row.Artefacts = kept
-	})
+	}
+	s.change(func(*store.Run) {}) // a name may have been erased
+	ended(&s.row)
 	err := run.save(&s.row, storeAttempts, r.store.UpdateRun)
 	if err != nil {
 		r.log.Error("store verdict", "room", run.job.Room, "run", s.row.Number, "error", err)
@@ -336,8 +339,10 @@ func (s *supervisor) conclude() {
 		s.leaveTranscript(true)
 	}
 	// The room may start its next run from here on; that one waits for
-	// announced before it reports anything.
+	// announced before it reports anything. Until now nobody who asks is told that this one has
+	// ended.
 	r.vacate(run)
+	s.change(ended)
 	if run.kept {
 		r.quotas.release(run.starter())
 	}

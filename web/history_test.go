@@ -199,6 +199,7 @@ func TestRunOfAMoment(t *testing.T) {
 	first := s.log(room, host, "/history?kind=edit").Events[0].At.Format(time.RFC3339Nano)
 	ws := s.dial("/sync/" + a.ID + "?token=" + host)
 	doc := ycrdt.New(ycrdt.Options{})
+	must(t, doc.ApplyUpdate(s.log(room, host, "/playback").Keyframe.State))
 	update, err := doc.Transact(func(tx *ycrdt.Txn) error { return tx.Text("file/main").Insert(0, "echo two; ") })
 	must(t, err)
 	must(t, ws.ws.WriteMessage(websocket.BinaryMessage, yproto.AppendSync(nil, yproto.SyncUpdate, update)))
