@@ -173,7 +173,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.sendJSON(w, r, historyAnswer{viewEntries(page.Entries, a.role), page.Next.String(), page.More})
+	return s.sendHeld(w, historyAnswer{viewEntries(page.Entries, a.role), page.Next.String(), page.More})
 }
 
 func viewEntries(entries []store.Entry, role store.Role) []entryView {
@@ -261,12 +261,8 @@ func (s *Server) sendLog(w http.ResponseWriter, r *http.Request, a *access, q st
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Content-Disposition", `attachment; filename="corun-`+a.room.ID+`.jsonl"`)
-	control := http.NewResponseController(w)
-	enc := json.NewEncoder(w)
 	for {
-		if err := control.SetWriteDeadline(time.Now().Add(bundlePause)); err != nil {
-			return err
-		}
+		enc := json.NewEncoder(s.paced(w)) // each page anew: to read the next one takes its time
 		for _, e := range viewEntries(page.Entries, a.role) {
 			if err := enc.Encode(e); err != nil {
 				return nil // the caller has gone
@@ -373,7 +369,7 @@ func (s *Server) getPlayback(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer.Events, answer.Next, answer.More = viewEntries(page.Entries, a.role), page.Next.String(), page.More
-	return s.sendJSON(w, r, answer)
+	return s.sendHeld(w, answer)
 }
 
 // keyframe works out what a room was.

@@ -332,3 +332,22 @@ func TestHistoryRefusals(t *testing.T) {
 		}
 	}
 }
+
+// Who holds what an answer takes does not wait for more of it: others would do the same, and all
+// would wait for each other.
+func TestHistoryHoldsOnce(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"files":[{"path":"main.txt","content":"` + strings.Repeat("x", 2*smallAnswer) + `"}]}`)
+	room, viewer := "/api/v1/rooms/"+a.ID, a.Tokens["viewer"]
+	ann, _ := s.join(a, a.Tokens["host"], "Ann")
+	ann.say(`{"type":"run.start","mode":"pipes","language":"bash","stdin":"` + strings.Repeat("z", smallAnswer) + `"}`)
+	ann.wait("run.exited")
+	answers := s.Config.Handler.(*Server).answers
+	answers.slack = 50 * time.Millisecond
+	for path, held := range map[string]int64{"/playback": bundleBytes, "/history": logHolds, "/history?format=jsonl": logHolds} {
+		answers.most = held + 1
+		if status, _, data := s.call("GET", room+path, viewer, ""); status != http.StatusOK {
+			t.Errorf("%s: %d %.300s", path, status, data)
+		}
+	}
+}
