@@ -351,3 +351,31 @@ func TestHistoryHoldsOnce(t *testing.T) {
 		}
 	}
 }
+
+// What is typed for a program that has closed its input goes nowhere, and is not kept without end.
+func TestHistoryKeepsLittleInput(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"exec 0<&-; echo closed; sleep 1000"}]}`)
+	ann, _ := s.join(a, a.Tokens["guest"], "Ann")
+	ann.say(`{"type":"run.start","mode":"pipes"}`)
+	ann.wait("run.stage")
+	const each = 400_000
+	for range 4 {
+		ann.say(`{"type":"stdin","data":"` + strings.Repeat("k", each) + `"}`)
+		ann.wait("run.stdin")
+	}
+	ann.say(`{"type":"run.stop"}`)
+	ann.wait("run.exited")
+	kept := 0
+	for next, more := "0.0.0.0", true; more; {
+		page := s.log("/api/v1/rooms/"+a.ID, a.Tokens["viewer"], "/history?kind=stdin&after="+next)
+		for _, e := range page.Events {
+			text, _ := e.Data["data"].(string)
+			kept += len(text)
+		}
+		next, more = page.Next, page.More
+	}
+	if kept != 2*each {
+		t.Errorf("%d bytes are kept, want %d: no more than %d", kept, 2*each, maxKeptInput)
+	}
+}
