@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -144,9 +143,7 @@ func (l *eventLog) stored(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed > 0 {
-		p := newProblem(http.StatusServiceUnavailable, "the server cannot save what happens for the moment: try again")
-		p.retryAfter = 5 * time.Second
-		return p
+		return errNotSaved()
 	}
 	return nil
 }
