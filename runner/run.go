@@ -116,6 +116,10 @@ func (run *Run) EraseName(participant, name string) {
 // gone.
 func (run *Run) Done() <-chan struct{} { return run.done }
 
+// Announced is closed when the run's end was reported, before its box is gone: its room may
+// start the next one.
+func (run *Run) Announced() <-chan struct{} { return run.announced }
+
 // Output gives what was printed from the after-th chunk on, a channel that is
 // closed when there is more to ask for, and whether there will be no more. Who
 // asks again with after raised by what came gets everything once, whenever they

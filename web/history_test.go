@@ -12,11 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"corun/collab/live"
 	"corun/collab/ycrdt"
-	"corun/collab/yproto"
 	"corun/store"
 )
 
@@ -197,16 +194,7 @@ func TestRunOfAMoment(t *testing.T) {
 	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"echo one"}]}`)
 	room, host := "/api/v1/rooms/"+a.ID, a.Tokens["host"]
 	first := s.log(room, host, "/history?kind=edit").Events[0].At.Format(time.RFC3339Nano)
-	ws := s.dial("/sync/" + a.ID + "?token=" + host)
-	doc := ycrdt.New(ycrdt.Options{})
-	update, err := doc.Transact(func(tx *ycrdt.Txn) error { return tx.Text("file/main").Insert(0, "echo two; ") })
-	must(t, err)
-	must(t, ws.ws.WriteMessage(websocket.BinaryMessage, yproto.AppendSync(nil, yproto.SyncUpdate, update)))
-	for { // ends with the test's own time
-		if _, _, data := s.call("GET", room+"/files", host, ""); bytes.Contains(data, []byte("two")) {
-			break
-		}
-	}
+	s.write("/sync/" + a.ID + "?token=" + host).types("echo two; ")
 	for n, c := range []struct{ body, prints string }{{`{"mode":"pipes"}`, "two\none\n"}, {`{"mode":"pipes","at":"` + first + `"}`, "one\n"}} {
 		if status, _, data := s.call("POST", room+"/runs", host, c.body); status != http.StatusAccepted {
 			t.Fatalf("%s: %d %s", c.body, status, data)

@@ -47,7 +47,7 @@ type starter struct {
 // startRun takes the room's files as they are saved now and hands them to the
 // runner; everybody in the room is told what becomes of it.
 func (s *Server) startRun(ctx context.Context, id string, by starter, req runRequest) (*runner.Run, error) {
-	if s.cfg.Runner.Active(id) != nil {
+	if active := s.cfg.Runner.Active(id); active != nil && !ended(ctx, active) {
 		return nil, runner.ErrRunActive
 	}
 	start := runner.Request{
@@ -135,6 +135,23 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 		return nil, err
 	}
 	return run, nil
+}
+
+// endedWithin bounds how long a start waits for the verdict of the run before to be stored.
+const endedWithin = 5 * time.Second
+
+// ended waits for a run that is finished, as anybody can read by now, until the next may start.
+func ended(ctx context.Context, run *runner.Run) bool {
+	if run.Snapshot().State != store.RunFinished {
+		return false
+	}
+	select {
+	case <-run.Announced():
+		return true
+	case <-time.After(endedWithin):
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // snapshotAt puts what a room's document was at a time into a snapshot of it.
