@@ -48,8 +48,11 @@ func (in *input) add(by string, p []byte) error {
 	switch {
 	case in.eof:
 		return &InputError{"stdin", "the end of the input was sent: nothing can follow it"}
-	case in.closed || len(p) == 0:
-		in.given = in.given || len(p) > 0
+	case len(p) == 0:
+		return nil
+	case in.closed:
+		in.given = true
+		in.counts[by] += int64(len(p)) // it was typed all the same, and what is kept of that has a limit
 		return nil
 	case len(in.buf)+len(p) > maxInputBytes:
 		return &InputError{"stdin", fmt.Sprintf("the program has not read %s of input yet: wait until it has, %s is the most that can wait",

@@ -22,7 +22,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/klauspost/compress/zstd"
-	_ "github.com/mattn/go-sqlite3" // the driver
+	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 
 	"corun/migrations"
@@ -239,6 +239,19 @@ func (s *Store) readTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	return fn(tx)
+}
+
+// IsDiskError tells an error that is the disk's fault: it is full, say, or broken.
+func IsDiskError(err error) bool {
+	var e sqlite3.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case sqlite3.ErrFull, sqlite3.ErrIoErr, sqlite3.ErrReadonly, sqlite3.ErrCantOpen:
+		return true
+	}
+	return false
 }
 
 // lightTx is tx for what people do not see as saved: runs that begin, their output, events.

@@ -441,3 +441,24 @@ func TestLightTx(t *testing.T) {
 		}
 	}
 }
+
+func TestIsDiskError(t *testing.T) {
+	s := fresh(t)
+	_, err := s.write.ExecContext(t.Context(), `PRAGMA max_page_count=1`) // no more than there are
+	if err != nil {
+		t.Fatal(err)
+	}
+	addRoomErr := func() error {
+		for {
+			if _, err := s.CreateRoom(t.Context(), NewRoom{ID: NewRoomID(), Title: strings.Repeat("x", 100)}); err != nil {
+				return err
+			}
+		}
+	}
+	if err := addRoomErr(); !IsDiskError(err) {
+		t.Errorf("of a full disk: %v", err)
+	}
+	if _, err := s.Room(t.Context(), "none"); IsDiskError(err) {
+		t.Errorf("of no room: %v", err)
+	}
+}

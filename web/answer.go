@@ -35,8 +35,25 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, size int64, write 
 		return err
 	}
 	defer done()
-	_ = write(&pacedWriter{to: w, control: http.NewResponseController(w), budget: s.answers, began: time.Now()}) // the caller may have gone
+	_ = write(s.paced(w)) // the caller may have gone
 	return nil
+}
+
+// sendHeld is sendJSON for who holds what it takes already: to wait for more with that in hand
+// would be to wait for others who do the same.
+func (s *Server) sendHeld(w http.ResponseWriter, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = s.paced(w).Write(append(data, '\n')) // the caller may have gone
+	return nil
+}
+
+// paced is a writer of which the caller must read at a certain pace from now on.
+func (s *Server) paced(w http.ResponseWriter) *pacedWriter {
+	return &pacedWriter{to: w, control: http.NewResponseController(w), budget: s.answers, began: time.Now()}
 }
 
 // hold counts an answer of about that size in, when it is its turn; done counts it out.

@@ -18,6 +18,13 @@ var errRunsDisabled = newProblem(http.StatusConflict, "the host switched runs of
 // errNoTests is told to whoever runs tests where there are none.
 var errNoTests = newProblem(http.StatusConflict, "this room has no tests: a host gives it some with PUT /api/v1/rooms/{id}/tests")
 
+// errNotSaved is told to whoever changes something while nothing can be stored.
+func errNotSaved() *problem {
+	p := newProblem(http.StatusServiceUnavailable, "the server cannot save anything for the moment, as on a full disk: try again later")
+	p.retryAfter = 5 * time.Second
+	return p
+}
+
 // translate turns the typed errors of the packages below into what the caller
 // is told, or gives nil for one that is not for the caller.
 func (s *Server) translate(err error) *problem {
@@ -62,6 +69,9 @@ func (s *Server) translate(err error) *problem {
 		return newProblem(http.StatusGone, "%s%s: ask for a later moment", gone, s.howLongKept())
 	case errors.Is(err, store.ErrNotFound):
 		return errNoRoom
+	case store.IsDiskError(err):
+		s.log.Error("the store cannot write", "error", err) // whoever hosts this has to know
+		return errNotSaved()
 	}
 	return nil
 }

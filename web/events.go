@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
-	"net/http"
 	"sync"
 	"time"
 
@@ -159,9 +158,7 @@ func (l *eventLog) stored(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed > 0 {
-		p := newProblem(http.StatusServiceUnavailable, "the server cannot save what happens for the moment: try again")
-		p.retryAfter = 5 * time.Second
-		return p
+		return errNotSaved()
 	}
 	return nil
 }

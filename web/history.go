@@ -83,12 +83,18 @@ func (s *Server) noteTest(e runner.Event) {
 }
 
 // noteInput writes to the log what was typed for a run, at a time and after so many bytes before.
-func (s *Server) noteInput(at time.Time, room string, run int, by string, input []byte, before int64) {
-	data := map[string]any{"run": run, "by": by, "bytes": len(input)}
+// A terminal shows what it echoes: what it does not, a password say, is for hosts alone.
+func (s *Server) noteInput(at time.Time, run *store.Run, by string, input []byte, before int64) {
+	data := map[string]any{"run": run.Number, "by": by, "bytes": len(input)}
 	if before+int64(len(input)) <= maxKeptInput {
-		addText(data, input)
+		text := data
+		if run.Mode == runner.ModeTerminal {
+			text = make(map[string]any)
+			data["host"] = text
+		}
+		addText(text, input)
 	}
-	s.events.add(room, live.Event{Kind: kindStdin, Data: data, At: at})
+	s.events.add(run.Room, live.Event{Kind: kindStdin, Data: data, At: at})
 }
 
 // addText puts bytes into an object: as text where they are, else in base64.
@@ -173,7 +179,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.sendJSON(w, r, historyAnswer{viewEntries(page.Entries, a.role), page.Next.String(), page.More})
+	return s.sendHeld(w, historyAnswer{viewEntries(page.Entries, a.role), page.Next.String(), page.More})
 }
 
 func viewEntries(entries []store.Entry, role store.Role) []entryView {
@@ -261,12 +267,8 @@ func (s *Server) sendLog(w http.ResponseWriter, r *http.Request, a *access, q st
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Content-Disposition", `attachment; filename="corun-`+a.room.ID+`.jsonl"`)
-	control := http.NewResponseController(w)
-	enc := json.NewEncoder(w)
 	for {
-		if err := control.SetWriteDeadline(time.Now().Add(bundlePause)); err != nil {
-			return err
-		}
+		enc := json.NewEncoder(s.paced(w)) // each page anew: to read the next one takes its time
 		for _, e := range viewEntries(page.Entries, a.role) {
 			if err := enc.Encode(e); err != nil {
 				return nil // the caller has gone
@@ -373,7 +375,7 @@ func (s *Server) getPlayback(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer.Events, answer.Next, answer.More = viewEntries(page.Entries, a.role), page.Next.String(), page.More
-	return s.sendJSON(w, r, answer)
+	return s.sendHeld(w, answer)
 }
 
 // keyframe works out what a room was.

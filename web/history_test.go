@@ -12,11 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"corun/collab/live"
 	"corun/collab/ycrdt"
-	"corun/collab/yproto"
 	"corun/store"
 )
 
@@ -197,17 +194,7 @@ func TestRunOfAMoment(t *testing.T) {
 	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"echo one"}]}`)
 	room, host := "/api/v1/rooms/"+a.ID, a.Tokens["host"]
 	first := s.log(room, host, "/history?kind=edit").Events[0].At.Format(time.RFC3339Nano)
-	ws := s.dial("/sync/" + a.ID + "?token=" + host)
-	doc := ycrdt.New(ycrdt.Options{})
-	must(t, doc.ApplyUpdate(s.log(room, host, "/playback").Keyframe.State))
-	update, err := doc.Transact(func(tx *ycrdt.Txn) error { return tx.Text("file/main").Insert(0, "echo two; ") })
-	must(t, err)
-	must(t, ws.ws.WriteMessage(websocket.BinaryMessage, yproto.AppendSync(nil, yproto.SyncUpdate, update)))
-	for { // ends with the test's own time
-		if _, _, data := s.call("GET", room+"/files", host, ""); bytes.Contains(data, []byte("two")) {
-			break
-		}
-	}
+	s.write("/sync/" + a.ID + "?token=" + host).types("echo two; ")
 	for n, c := range []struct{ body, prints string }{{`{"mode":"pipes"}`, "two\none\n"}, {`{"mode":"pipes","at":"` + first + `"}`, "one\n"}} {
 		if status, _, data := s.call("POST", room+"/runs", host, c.body); status != http.StatusAccepted {
 			t.Fatalf("%s: %d %s", c.body, status, data)
@@ -317,6 +304,30 @@ func TestHistoryOfFarTimes(t *testing.T) {
 	}
 }
 
+// A password that is typed in a terminal is shown to nobody, and only hosts can read it later.
+func TestTypedSecrets(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"stty -echo; echo ready; read x; echo got ${#x}"}]}`)
+	room := "/api/v1/rooms/" + a.ID
+	ann, _ := s.join(a, a.Tokens["guest"], "Ann")
+	ann.say(`{"type":"run.start","mode":"terminal"}`)
+	for { // ends with the test's own time
+		if _, _, data := s.call("GET", room+"/runs/1/output", a.Tokens["host"], ""); bytes.Contains(data, []byte("ready")) {
+			break
+		}
+	}
+	ann.say(`{"type":"stdin","run":1,"data":"hunter2\r"}`)
+	ann.wait("run.exited")
+	for role, sees := range map[store.Role]bool{store.RoleHost: true, store.RoleGuest: false, store.RoleViewer: false} {
+		for _, path := range []string{"/history", "/playback"} {
+			_, _, data := s.call("GET", room+path, a.Tokens[role], "")
+			if bytes.Contains(data, []byte("hunter2")) != sees || !bytes.Contains(data, []byte(`"bytes":8`)) {
+				t.Errorf("%s as %s: %s", path, role, data)
+			}
+		}
+	}
+}
+
 func TestHistoryRefusals(t *testing.T) {
 	s := newSite(t)
 	a := s.room(`{}`)
@@ -331,5 +342,52 @@ func TestHistoryRefusals(t *testing.T) {
 		if status != http.StatusBadRequest || !strings.Contains(string(data), `"field":"`+field+`"`) {
 			t.Errorf("%s: %d %s", query, status, data)
 		}
+	}
+}
+
+// Who holds what an answer takes does not wait for more of it: others would do the same, and all
+// would wait for each other.
+func TestHistoryHoldsOnce(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"files":[{"path":"main.txt","content":"` + strings.Repeat("x", 2*smallAnswer) + `"}]}`)
+	room, viewer := "/api/v1/rooms/"+a.ID, a.Tokens["viewer"]
+	ann, _ := s.join(a, a.Tokens["host"], "Ann")
+	ann.say(`{"type":"run.start","mode":"pipes","language":"bash","stdin":"` + strings.Repeat("z", smallAnswer) + `"}`)
+	ann.wait("run.exited")
+	answers := s.Config.Handler.(*Server).answers
+	answers.slack = 50 * time.Millisecond
+	for path, held := range map[string]int64{"/playback": bundleBytes, "/history": logHolds, "/history?format=jsonl": logHolds} {
+		answers.most = held + 1
+		if status, _, data := s.call("GET", room+path, viewer, ""); status != http.StatusOK {
+			t.Errorf("%s: %d %.300s", path, status, data)
+		}
+	}
+}
+
+// What is typed for a program that has closed its input goes nowhere, and is not kept without end.
+func TestHistoryKeepsLittleInput(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{"language":"bash","files":[{"path":"main.sh","content":"exec 0<&-; echo closed; sleep 1000"}]}`)
+	ann, _ := s.join(a, a.Tokens["guest"], "Ann")
+	ann.say(`{"type":"run.start","mode":"pipes"}`)
+	ann.wait("run.stage")
+	const each = 400_000
+	for range 4 {
+		ann.say(`{"type":"stdin","data":"` + strings.Repeat("k", each) + `"}`)
+		ann.wait("run.stdin")
+	}
+	ann.say(`{"type":"run.stop"}`)
+	ann.wait("run.exited")
+	kept := 0
+	for next, more := "0.0.0.0", true; more; {
+		page := s.log("/api/v1/rooms/"+a.ID, a.Tokens["viewer"], "/history?kind=stdin&after="+next)
+		for _, e := range page.Events {
+			text, _ := e.Data["data"].(string)
+			kept += len(text)
+		}
+		next, more = page.Next, page.More
+	}
+	if kept != 2*each {
+		t.Errorf("%d bytes are kept, want %d: no more than %d", kept, 2*each, maxKeptInput)
 	}
 }

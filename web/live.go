@@ -312,8 +312,9 @@ func (c *liveClient) stdin(number int, data []byte) error {
 		if err := run.Stdin(c.id, data); err != nil {
 			return err
 		}
-		c.server.noteInput(at, c.access.room.ID, run.Number(), c.id, data, run.Typed()-int64(len(data)))
-		if run.Snapshot().Mode == runner.ModePipes {
+		row := run.Snapshot()
+		c.server.noteInput(at, &row, c.id, data, run.Typed()-int64(len(data)))
+		if row.Mode == runner.ModePipes {
 			seat.Echo(string(data))
 		}
 		return nil

@@ -107,7 +107,7 @@ func (s *Server) startRun(ctx context.Context, id string, by starter, req runReq
 				queued = true
 				s.noteRun(e)
 				if start.Stdin != nil {
-					s.noteInput(time.Time{}, id, e.Run.Number, by.id, []byte(*start.Stdin), 0)
+					s.noteInput(time.Time{}, &e.Run, by.id, []byte(*start.Stdin), 0)
 				}
 			}
 			room.RunQueued(e.Run, e.Position, live.Answer{To: by.id, Ref: by.ref})

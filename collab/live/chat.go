@@ -191,6 +191,10 @@ func checkChat(text string, links []Link) error {
 		if unicode.IsControl(c) && c != '\n' && c != '\t' {
 			return refuse(CodeBadMessage, "text holds the control character %U: leave it out", c)
 		}
+		// Those that change the order of what follows could make it look like something else.
+		if c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
+			return refuse(CodeBadMessage, "text holds the direction control %U: leave it out", c)
+		}
 	}
 	for i, l := range links {
 		if err := l.check(); err != nil {

@@ -35,6 +35,7 @@ func TestChatRules(t *testing.T) {
 		"a control character":  {"a\x1b[31m", nil, CodeBadMessage},
 		"a carriage return":    {"a\rb", nil, CodeBadMessage},
 		"of the second kind":   {"a\u0085b", nil, CodeBadMessage},
+		"an override":          {"a\u202eb", nil, CodeBadMessage},
 		"links":                {"see", []Link{{Run: 1}, {File: "main", Line: 1}, {File: "A_-9", Line: 12, Anchor: anchor}}, ""},
 		"most links":           {"see", slices.Repeat([]Link{{Run: 1}}, maxChatLinks), ""},
 		"too many links":       {"see", slices.Repeat([]Link{{Run: 1}}, maxChatLinks+1), CodeBadMessage},
