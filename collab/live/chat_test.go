@@ -27,7 +27,7 @@ func TestChatRules(t *testing.T) {
 		code  string
 	}{
 		"plain":                {"hello", nil, ""},
-		"lines":                {"a\n\tb 李 🙂 \u202e", nil, ""},
+		"lines":                {"a\n\tb 李 🙂 \u200f", nil, ""},
 		"most":                 {"  " + strings.Repeat("x", maxChatText) + "\n", nil, ""},
 		"empty":                {" \n\t ", nil, CodeBadMessage},
 		"too much":             {strings.Repeat("x", maxChatText+1), nil, CodeBadMessage},
