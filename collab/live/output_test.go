@@ -15,10 +15,13 @@ import (
 	"corun/store"
 )
 
-// drain gives what waits for a member, without waiting for more.
+// drain gives what waits for a member, without waiting for more, nor for the next tick.
 func drain(t *testing.T, m *Member) (frames []Frame) {
 	t.Helper()
 	for {
+		m.room.mu.Lock()
+		m.tick = tick{}
+		m.room.mu.Unlock()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // what is there is given all the same
 		got, err := m.Next(ctx)
