@@ -72,7 +72,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"no language":          {good(func(r *Request) { r.Language = "" }), "language", "bash, c, "},
 		"an unknown language":  {good(func(r *Request) { r.Language = "cobol" }), "language", `"cobol"`},
 		"too many folders":     {files(deep...), "files", "with the folders"},
-		"an unknown mode":      {good(func(r *Request) { r.Mode = "tty" }), "mode", "terminal or pipes"},
+		"an unknown mode":      {good(func(r *Request) { r.Mode = "tty" }), "mode", "terminal, pipes or tests"},
 		"an unknown entry":     {good(func(r *Request) { r.Entry = "x.py" }), "entry", `"x.py"`},
 		"nothing to run":       {files("notes.txt"), "entry", "main.py"},
 		"no files":             {files(), "files", "none"},

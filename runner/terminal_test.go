@@ -180,14 +180,16 @@ for line in sys.stdin:
 	if rec.output(store.Stdout) != out.String() || rec.output(store.Stderr) != err.String() {
 		t.Errorf("stdout has %d of %d bytes, stderr %d of %d, or others", len(rec.output(store.Stdout)), out.Len(), len(rec.output(store.Stderr)), err.Len())
 	}
-	var told strings.Builder
+	// A line may come in pieces, but nothing of the next one before it is whole.
+	var all, told strings.Builder
 	for _, e := range rec.events {
 		if e.Kind == EventOutput {
-			for line := range strings.Lines(string(e.Data)) {
-				if strings.HasPrefix(line, "heard") {
-					told.WriteString(line)
-				}
-			}
+			all.Write(e.Data)
+		}
+	}
+	for line := range strings.Lines(all.String()) {
+		if strings.HasPrefix(line, "heard") {
+			told.WriteString(line)
 		}
 	}
 	if told.String() != order.String() {
