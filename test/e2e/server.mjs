@@ -17,14 +17,20 @@ import { fileURLToPath } from 'node:url'
 const repo = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 export const binary = process.env.CORUN_BIN ?? join(repo, 'bin', 'corun')
 
-/** Asks the kernel for a port that is free now. */
+/**
+ * A port that is free now, and not one of those that the kernel gives to connections: such a one
+ * could be taken before the server has it.
+ */
 async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return port
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    const probe = createServer().listen(port, '127.0.0.1')
+    const free = await once(probe, 'listening').then(() => true, () => false)
+    if (!free) continue
+    probe.close()
+    await once(probe, 'close')
+    return port
+  }
 }
 
 /**
