@@ -468,7 +468,7 @@ class Room {
         case 'driver': driver = data.driver; break
         case 'stdin':
           assert.equal(data.by, driver, `${what}: somebody else drives`)
-          for (const tag of data.data?.match(tags) ?? []) {
+          for (const tag of (data.data ?? data.host?.data)?.match(tags) ?? []) {
             assert.ok(!typed.has(tag), `${what} is there twice`)
             typed.set(tag, data)
           }
