@@ -357,7 +357,7 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 		return nil
 	}
 	before := r.doc.Changes()
-	news, whole, err := r.doc.Relay(m.Payload)
+	news, err := r.doc.Relay(m.Payload)
 	if err != nil {
 		if errors.Is(err, ycrdt.ErrPendingLimit) || errors.Is(err, ycrdt.ErrTooCostly) || errors.Is(err, ycrdt.ErrTooLarge) {
 			r.send(c, yproto.AppendDenied(nil, "permission denied: "+err.Error()))
@@ -371,21 +371,32 @@ func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	if m.Payload[0] == 0 {
 		r.uncounted = recountBytes // it may have become smaller: measure when it matters
 	}
-	if !whole {
-		r.save(m.Payload, r.authorOf(c), func(error) {})
-		r.showLater(news)
-		return nil
-	}
+	r.show(c, m, frame, news)
+	return nil
+}
+
+// show stores an update that was taken in and shows it to those who lack it once it is stored.
+func (r *Room) show(c *SyncConn, m yproto.Message, frame []byte, news ycrdt.News) {
 	out := frame // the very bytes that came
-	if m.Kind == yproto.SyncStep2 {
+	if m.Kind == yproto.SyncStep2 && news.Whole {
 		out = yproto.AppendSync(make([]byte, 0, len(m.Payload)+16), yproto.SyncUpdate, m.Payload)
 	}
 	r.save(m.Payload, r.authorOf(c), func(err error) {
-		if err == nil {
+		if err == nil && news.Whole {
 			r.broadcast(out, c)
 		}
 	})
-	return nil
+	if !news.Whole {
+		r.showLater(news.Update)
+	}
+	if news.Cleaned == nil {
+		return
+	}
+	r.save(news.Cleaned, r.authorOf(c), func(err error) {
+		if err == nil {
+			r.broadcast(yproto.AppendSync(nil, yproto.SyncUpdate, news.Cleaned), nil)
+		}
+	})
 }
 
 // showLater shows everybody what an update brought that is not just what it says: a part of

@@ -15,9 +15,8 @@ func (d *Doc) cleanUp(remote bool) {
 		order = firstOf(tx.deleted)
 	}
 	tx.deleted = joinLocal(tx.deleted)
-	var marks []localDel
 	if remote && len(tx.types) > 0 {
-		marks = d.cleanUpFormats(order)
+		tx.cleaned = joinLocal(d.cleanUpFormats(order))
 	}
 	d.collectAndMerge(tx.deleted)
 	for _, index := range tx.touched {
@@ -33,11 +32,10 @@ func (d *Doc) cleanUp(remote bool) {
 		gaps.close(d)
 	}
 	d.mergeSplits()
-	if len(marks) > 0 {
+	if len(tx.cleaned) > 0 {
 		// yjs deletes marks in a transaction of its own.
-		d.collectAndMerge(joinLocal(marks))
+		d.collectAndMerge(tx.cleaned)
 		d.mergeSplits()
-		tx.deleted = joinLocal(append(tx.deleted, marks...))
 	}
 	d.sweep()
 }

@@ -142,28 +142,39 @@ func (d *Doc) ApplyUpdate(update []byte) error { return d.apply(update, false) }
 // ApplyUpdateV2 is ApplyUpdate for version 2 of the encoding.
 func (d *Doc) ApplyUpdateV2(update []byte) error { return d.apply(update, true) }
 
-// Relay is ApplyUpdate for who passes updates on to peers that have what the document has.
-// What it gives is what they are to be sent: the update itself, which whole tells, if all of
-// it is in the document now and nothing that has waited is; else what has come in, encoded; or
-// nil, if all of it waits or was known. So what waits is sent once what it builds on has come,
-// and once only.
-func (d *Doc) Relay(update []byte) (out []byte, whole bool, err error) {
+// News is what an update brought, for peers that have what the document had before it.
+type News struct {
+	// Update is what they are to be sent: the update itself, which Whole tells, if all of it
+	// is in the document now and nothing that has waited is; else what has come in, encoded;
+	// or nil, if all of it waits or was known. So what waits is sent once what it builds on
+	// has come, and once only.
+	Update []byte
+	Whole  bool
+	// Cleaned deletes the formats that the update made redundant in nested texts, or is nil.
+	// The document did that of its own accord, as every peer does that takes the update in;
+	// but whoever made the update did not, so that its sender is to be sent this too.
+	Cleaned []byte
+}
+
+// Relay is ApplyUpdate for who passes updates on to peers.
+func (d *Doc) Relay(update []byte) (News, error) {
 	if d.inTxn {
-		return nil, false, ErrInTxn
+		return News{}, ErrInTxn
 	}
 	defer d.shrink()
 	changes := d.changes
-	switch err := d.takeIn(update, false); {
-	case err != nil:
-		return nil, false, err
-	case d.changes == changes:
-		return nil, false, nil
-	case d.asGiven:
-		return update, true, nil
-	case len(d.tx.touched) == 0 && len(d.tx.deleted) == 0 && len(d.tx.torn) == 0:
-		return nil, false, nil
+	if err := d.takeIn(update, false); err != nil {
+		return News{}, err
 	}
-	return d.encodeChanges(), false, nil
+	news := News{Cleaned: d.encodeCleaned()}
+	switch {
+	case d.changes == changes:
+	case d.asGiven:
+		news.Update, news.Whole = update, true
+	case len(d.tx.touched) > 0 || len(d.tx.deleted) > 0 || len(d.tx.torn) > 0:
+		news.Update = d.encodeChanges()
+	}
+	return news, nil
 }
 
 func (d *Doc) apply(update []byte, v2 bool) error {

@@ -275,10 +275,6 @@ func (e *encoder) finish() []byte {
 // encodeChanges writes what the last transaction brought, version 1. It takes no longer than
 // that is, however large the document.
 func (d *Doc) encodeChanges() []byte {
-	deletes := make([]deletion, len(d.tx.deleted))
-	for i, del := range d.tx.deleted {
-		deletes[i] = deletion{d.clients[del.client-1].id, del.delRange}
-	}
 	clients, torn := slices.Clone(d.tx.touched), d.tornBefore()
 	for _, second := range torn {
 		clients = append(clients, second.client)
@@ -308,8 +304,29 @@ func (d *Doc) encodeChanges() []byte {
 		}
 	}
 	e.endStructs()
-	e.deleteSet(joinDeletions(deletes))
+	e.deleteSet(d.deletions(d.tx.deleted))
 	return e.finish()
+}
+
+// encodeCleaned writes the deletions of what the clean-up after the last transaction found
+// redundant, version 1, or gives nil.
+func (d *Doc) encodeCleaned() []byte {
+	if len(d.tx.cleaned) == 0 {
+		return nil
+	}
+	e := new(encoder)
+	e.endStructs()
+	e.deleteSet(d.deletions(d.tx.cleaned))
+	return e.finish()
+}
+
+// deletions gives deletions as they are in updates.
+func (d *Doc) deletions(local []localDel) []deletion {
+	deletes := make([]deletion, len(local))
+	for i, del := range local {
+		deletes[i] = deletion{d.clients[del.client-1].id, del.delRange}
+	}
+	return joinDeletions(deletes)
 }
 
 // tornBefore gives the second halves of characters that the last transaction has torn and

@@ -12,6 +12,7 @@ type transaction struct {
 	number    uint64
 	touched   []uint32   // clients that got structs; their state before is client.before
 	deleted   []localDel // in the order of deletion; by client and clock after the clean-up
+	cleaned   []localDel // redundant formats that the clean-up deleted, by client and clock
 	work      int        // see Doc.spend
 	split     []id       // places where a merge may be due
 	torn      []torn     // characters that splits have replaced
@@ -52,7 +53,7 @@ func (d *Doc) begin() {
 	tx.number++
 	tx.work = 0
 	tx.touched, tx.deleted, tx.split, tx.torn = tx.touched[:0], tx.deleted[:0], tx.split[:0], tx.torn[:0]
-	tx.types, tx.formatted = tx.types[:0], tx.formatted[:0]
+	tx.types, tx.formatted, tx.cleaned = tx.types[:0], tx.formatted[:0], nil
 }
 
 // touch notes that a client is about to get structs.

@@ -16,6 +16,7 @@ type relayed struct {
 	doc, peer *Doc
 	whole     int // updates that were handed on as they came
 	encoded   int // those that were not
+	cleaned   int // those that made formats redundant
 }
 
 func newRelayed(t *testing.T, gc bool) *relayed {
@@ -26,12 +27,13 @@ func newRelayed(t *testing.T, gc bool) *relayed {
 func (r *relayed) take(update []byte) (out []byte) {
 	r.t.Helper()
 	before := r.doc.StateVector()
-	out, whole, err := r.doc.Relay(update)
+	news, err := r.doc.Relay(update)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	out = news.Update
 	switch {
-	case whole:
+	case news.Whole:
 		r.whole++
 		if !bytes.Equal(out, update) {
 			r.t.Fatalf("an update that came whole is handed on as %x instead of %x", out, update)
@@ -55,6 +57,12 @@ func (r *relayed) take(update []byte) (out []byte) {
 			r.t.Fatalf("what is handed on cannot be taken in: %v", err)
 		}
 	}
+	if news.Cleaned != nil {
+		r.cleaned++
+		if err := r.peer.ApplyUpdate(news.Cleaned); err != nil {
+			r.t.Fatalf("what was cleaned up cannot be taken in: %v", err)
+		}
+	}
 	if structs, deletes := r.peer.Pending(); structs || deletes {
 		r.t.Fatalf("of %x something waits at a peer", out)
 	}
@@ -74,7 +82,7 @@ func TestRelayCorpus(t *testing.T) {
 	if err != nil || len(files) < 200 {
 		t.Fatalf("%d cases: %v", len(files), err)
 	}
-	encoded := 0
+	encoded, cleaned := 0, 0
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json.gz"), func(t *testing.T) {
 			var c corpusCase
@@ -92,11 +100,12 @@ func TestRelayCorpus(t *testing.T) {
 					r.take(c.Updates[order[i]].V1)
 				}
 				encoded += r.encoded
+				cleaned += r.cleaned
 			}
 		})
 	}
-	if encoded < 1000 {
-		t.Errorf("only %d of the updates brought what had waited", encoded)
+	if encoded < 1000 || cleaned == 0 {
+		t.Errorf("only %d of the updates brought what had waited, %d made formats redundant", encoded, cleaned)
 	}
 }
 

@@ -56,6 +56,39 @@ test('three stock clients converge under concurrent random edits and reconnects'
   }
 })
 
+// Every peer deletes the formats that a remote change has made redundant, and the server is
+// one. It must say so: that others delete the same as well is no news to it by then, and who
+// made the change does not.
+test('formats that an edit has made redundant are gone for everybody', async () => {
+  const room = await makeRoom(server)
+  const clients = [1, 2, 3].map(() => syncClient(server, room.id, room.tokens.guest))
+  const [a, b] = clients
+  const docs = clients.map((c) => c.doc)
+  const rich = (c) => c.doc.getXmlFragment('rich')
+  try {
+    await Promise.all(clients.map((c) => c.synced()))
+    const text = new Y.XmlText()
+    rich(a).insert(0, [text])
+    text.insert(0, 'abcd')
+    await docUntil(docs, () => clients.every((c) => rich(c).get(0)?.length === 4), 'the text')
+    b.provider.disconnect()
+    rich(b).get(0).delete(2, 2)
+    text.format(2, 2, { strong: {} })
+    b.provider.connect()
+    const marks = () => Y.snapshot(a.doc).ds.clients.get(a.doc.clientID)?.reduce((n, range) => n + range.len, -2) ?? 0
+    await docUntil(docs, () => marks() === 1, 'the mark to be deleted')
+    await docUntil(docs, () => docs.every((d) => sameState(d, a.doc)), 'all to hear of it')
+    await server.kill()
+    await server.restart()
+    const late = syncClient(server, room.id, room.tokens.guest)
+    clients.push(late)
+    await late.synced()
+    assert.ok(sameState(late.doc, a.doc))
+  } finally {
+    clients.forEach((c) => c.close())
+  }
+})
+
 test('a viewer reads and is seen, but what it writes reaches nobody', async () => {
   const room = await makeRoom(server)
   const guest = syncClient(server, room.id, room.tokens.guest)
