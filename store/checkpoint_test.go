@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"os"
 	"strings"
 	"testing"
@@ -16,8 +17,10 @@ func TestCheckpoints(t *testing.T) {
 	}
 	const size = 1 << 20
 	path := strings.TrimSuffix(s.tails, tailFolder(""))
+	data := make([]byte, size)
+	rand.Read(data) // so that it cannot be packed
 	for n := range 3 {
-		if err := s.AppendOutput(t.Context(), "r", 1, n, []Chunk{{Stream: Stdout, Data: make([]byte, size)}}); err != nil {
+		if err := s.AppendOutput(t.Context(), "r", 1, n, []Chunk{{Stream: Stdout, Data: data}}); err != nil {
 			t.Fatal(err)
 		}
 		for { // ends with the test's own time

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/klauspost/compress/zstd"
 )
 
 // This file is a room's log: all that happened in it, in order, on one clock. What is large
@@ -106,7 +107,7 @@ func (s *Store) Log(ctx context.Context, room string, q LogQuery) (page LogPage,
 			return err
 		}
 		q.After.Update = max(q.After.Update, h.BaseSeq)
-		m := &merge{q: q, next: q.After}
+		m := &merge{q: q, next: q.After, decode: s.decode}
 		for _, read := range []func(context.Context, *sqlx.Tx, string) error{m.readEvents, m.readUpdates, m.readOutput} {
 			if err := read(ctx, tx, room); err != nil {
 				return err
@@ -125,6 +126,7 @@ type merge struct {
 	events  source[Event]
 	updates source[Stored]
 	output  source[outputRow]
+	decode  *zstd.Decoder
 }
 
 // source is what was read of a table. cut says that there is more of it.
@@ -208,7 +210,7 @@ func (m *merge) readOutput(ctx context.Context, tx *sqlx.Tx, room string) error 
 	if !m.q.Output {
 		return nil
 	}
-	rows, err := tx.QueryxContext(ctx, `SELECT number, seq, stream, at, first, data FROM run_output
+	rows, err := tx.QueryxContext(ctx, `SELECT number, seq, stream, at, first, data, size FROM run_output
 		WHERE room_id = ? AND (number, seq) >= (?, ?) ORDER BY number, seq`, room, m.q.After.Run, m.q.After.Rows)
 	if err != nil {
 		return fmt.Errorf("read output: %w", err)
@@ -223,6 +225,9 @@ func (m *merge) readOutput(ctx context.Context, tx *sqlx.Tx, room string) error 
 		if len(m.output.rows) == min(m.q.Limit, logRows) || size > pageBytes {
 			m.output.cut = true
 			break
+		}
+		if err := r.unpack(m.decode); err != nil {
+			return err
 		}
 		m.output.rows = append(m.output.rows, r)
 		size += len(r.Data)
@@ -354,7 +359,7 @@ func (s *Store) MomentAt(ctx context.Context, room string, at time.Time) (m Mome
 			Rows   int    `db:"n"`
 			End    int64  `db:"printed"`
 		}
-		err = tx.SelectContext(ctx, &streams, `SELECT stream, COUNT(*) AS n, MAX(first + LENGTH(data)) AS printed FROM run_output
+		err = tx.SelectContext(ctx, &streams, `SELECT stream, COUNT(*) AS n, MAX(first + IIF(size > 0, size, LENGTH(data))) AS printed FROM run_output
 			WHERE room_id = ? AND number = ? AND at <= ? GROUP BY stream`, room, m.Run, micros(at))
 		if err != nil {
 			return fmt.Errorf("find the output until %v: %w", at, err)
