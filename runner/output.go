@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"sync"
@@ -18,6 +19,8 @@ const (
 	// maxGatheredBytes bounds what was read and not yet delivered. Past it the
 	// program waits.
 	maxGatheredBytes = 256 << 10
+	// maxSpareBytes is the most memory that is held for what is read next.
+	maxSpareBytes = 128 << 10
 	// maxGatheredPieces bounds how often the streams alternate within one
 	// delivery. A program that alternates more often than that within a few
 	// milliseconds has no order between two pipes that anyone could rely on.
@@ -50,6 +53,7 @@ type gather struct {
 	mu      sync.Mutex // guards below
 	room    *sync.Cond // signalled when taken
 	pieces  []piece
+	spare   []byte // memory of a piece that was taken, for the next one
 	bytes   int
 	discard bool
 }
@@ -74,7 +78,8 @@ func (g *gather) put(stream store.Stream, data []byte) {
 	if i := g.join(stream); i >= 0 {
 		g.pieces[i].data = append(g.pieces[i].data, data...)
 	} else {
-		g.pieces = append(g.pieces, piece{stream, append([]byte(nil), data...)})
+		g.pieces = append(g.pieces, piece{stream, append(g.spare[:0], data...)})
+		g.spare = nil
 	}
 	select {
 	case g.ready <- struct{}{}:
@@ -97,11 +102,19 @@ func (g *gather) join(stream store.Stream) int {
 	return last
 }
 
-// take gives what was put since the last take.
+// take gives what was put since the last take. Its memory is no larger than that: it is kept as
+// long as the run, while pieces grow by half again and again.
 func (g *gather) take() []piece {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	pieces := g.pieces
+	for i := range pieces {
+		grown := pieces[i].data
+		pieces[i].data = bytes.Clone(grown)
+		if cap(grown) <= maxSpareBytes {
+			g.spare = grown
+		}
+	}
 	g.pieces, g.bytes = nil, 0
 	g.room.Broadcast()
 	return pieces
@@ -111,7 +124,7 @@ func (g *gather) take() []piece {
 func (g *gather) drop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.discard, g.pieces, g.bytes = true, nil, 0
+	g.discard, g.pieces, g.spare, g.bytes = true, nil, nil, 0
 	g.room.Broadcast()
 }
 

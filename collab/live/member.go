@@ -39,6 +39,7 @@ type Member struct {
 	tick      tick
 	// Held by Next, so that frames leave in order.
 	writing sync.Mutex
+	frame   []byte // the last output frame, whose memory the next one takes; writing guards it
 }
 
 // message is a JSON message that follows the output up to a position.
@@ -228,8 +229,9 @@ func (m *Member) Leave() {
 	r.tellNext()
 }
 
-// Next waits until there is something to write and gives it, in order. Its
-// error is a *CloseError once the connection is to be closed, or ctx's.
+// Next waits until there is something to write and gives it, in order; it is valid until
+// Next is called again. Its error is a *CloseError once the connection is to be closed, or
+// ctx's.
 func (m *Member) Next(ctx context.Context) ([]Frame, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
@@ -253,6 +255,7 @@ func (m *Member) Next(ctx context.Context) ([]Frame, error) {
 		if closed != nil {
 			return nil, closed
 		}
+		m.frame = nil // whoever waits holds no memory
 		select {
 		case <-m.wake:
 		case <-ctx.Done():
@@ -311,9 +314,9 @@ func (m *Member) nextOutput(o *output, upTo int64) (frame []byte, held time.Dura
 		return nil, m.tick.end.Sub(now)
 	}
 	from := m.pos
-	frame, m.pos = o.frame(from, min(upTo, from+maxFrameBytes))
+	m.frame, m.pos = o.frame(m.frame[:0], from, min(upTo, from+maxFrameBytes))
 	m.tick.bytes += m.pos - from
-	return frame, 0
+	return m.frame, 0
 }
 
 // skipIfBehind leaves out output that this participant is too slow for and

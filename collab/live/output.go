@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
 	"sort"
 
 	"corun/store"
@@ -36,90 +37,115 @@ type Chunk struct {
 // streams together: a position in it counts the bytes of all of them. It grows
 // to the limit on kept output (8 MiB) and belongs to the room's lock.
 type output struct {
-	run      uint32
-	streams  [4][]byte
-	segments []segment
+	run    uint32
+	pieces []piece
+	sizes  [4]int64 // of the streams
 }
 
-// segment is a stretch of one stream. Streams that alternate make many.
-type segment struct {
+// piece is a stretch of one stream.
+type piece struct {
 	end    int64 // position after it
 	offset int64 // of its first byte in its stream
 	stream uint8
+	own    bool // data may be appended to
+	data   []byte
 }
+
+const (
+	// minShared is from how many bytes on what was printed is kept as it came: copies of a
+	// flood would keep the collector busy, and with it a processor that somebody's keystroke
+	// waits for.
+	minShared = 4 << 10
+	// maxOwnBytes is the most that small pieces are joined to.
+	maxOwnBytes = 32 << 10
+)
 
 func newOutput() *output { return &output{} }
 
 func (o *output) len() int64 {
-	if len(o.segments) == 0 {
+	if len(o.pieces) == 0 {
 		return 0
 	}
-	return o.segments[len(o.segments)-1].end
+	return o.pieces[len(o.pieces)-1].end
 }
 
+// append keeps data, which must not be changed any more.
 func (o *output) append(stream uint8, data []byte) {
-	if len(data) == 0 || int(stream) >= len(o.streams) {
+	if len(data) == 0 || int(stream) >= len(o.sizes) {
 		return
 	}
-	end, offset := o.len()+int64(len(data)), int64(len(o.streams[stream]))
-	o.streams[stream] = append(o.streams[stream], data...)
-	if n := len(o.segments); n > 0 && o.segments[n-1].stream == stream {
-		o.segments[n-1].end = end
-		return
+	n, own := int64(len(data)), len(data) < minShared
+	offset, end := o.sizes[stream], o.len()+n
+	o.sizes[stream] += n
+	if last := len(o.pieces) - 1; own && last >= 0 {
+		if p := &o.pieces[last]; p.own && p.stream == stream && len(p.data)+len(data) <= maxOwnBytes {
+			p.data, p.end = append(p.data, data...), end
+			return
+		}
 	}
-	o.segments = append(o.segments, segment{end, offset, stream})
+	if own {
+		data = bytes.Clone(data)
+	}
+	o.pieces = append(o.pieces, piece{end, offset, stream, own, data})
 }
 
-// at finds the segment that holds position pos < len.
+// at finds the piece that holds position pos < len.
 func (o *output) at(pos int64) int {
-	return sort.Search(len(o.segments), func(i int) bool { return o.segments[i].end > pos })
+	return sort.Search(len(o.pieces), func(i int) bool { return o.pieces[i].end > pos })
 }
 
-// start is the position of a segment's first byte.
-func (o *output) start(i int) int64 {
-	if i == 0 {
-		return 0
-	}
-	return o.segments[i-1].end
-}
+// start is the position of a piece's first byte.
+func (o *output) start(i int) int64 { return o.pieces[i].end - int64(len(o.pieces[i].data)) }
 
 // count gives the bytes of each stream in [from, to).
 func (o *output) count(from, to int64) (n [4]int64) {
-	for i := o.at(from); i < len(o.segments) && o.start(i) < to; i++ {
-		n[o.segments[i].stream] += min(to, o.segments[i].end) - max(from, o.start(i))
+	for i := o.at(from); i < len(o.pieces) && o.start(i) < to; i++ {
+		n[o.pieces[i].stream] += min(to, o.pieces[i].end) - max(from, o.start(i))
 	}
 	return n
 }
 
-// bytes gives what one segment holds of [pos, limit), with its stream and the
-// offset of the first byte there.
-func (o *output) bytes(pos, limit int64) (data []byte, stream uint8, offset int64) {
-	i := o.at(pos)
-	seg := o.segments[i]
-	offset = seg.offset + pos - o.start(i)
-	return o.streams[seg.stream][offset : offset+min(limit, seg.end)-pos], seg.stream, offset
+// stretch gives what comes of one stream from pos on, below limit, piece by piece.
+func (o *output) stretch(pos, limit int64) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		i := o.at(pos)
+		for stream := o.pieces[i].stream; i < len(o.pieces) && pos < limit && o.pieces[i].stream == stream; i++ {
+			p, start := &o.pieces[i], o.start(i)
+			end := min(limit, p.end)
+			if !yield(p.data[pos-start : end-start]) {
+				return
+			}
+			pos = end
+		}
+	}
 }
 
-// frame encodes the output frame that starts at pos and ends with its segment
-// or at limit, and gives the position after it:
+// frame appends to buf the output frame that starts at pos and ends with the stretch of its
+// stream or at limit, and gives the position after it:
 //
 //	u8 stream, u32 BE run number, u64 BE offset in that stream, bytes
-func (o *output) frame(pos, limit int64) (frame []byte, next int64) {
-	data, stream, offset := o.bytes(pos, limit)
-	frame = make([]byte, 13, 13+len(data))
-	frame[0] = stream
-	binary.BigEndian.PutUint32(frame[1:], o.run)
-	binary.BigEndian.PutUint64(frame[5:], uint64(offset))
-	return append(frame, data...), pos + int64(len(data))
+func (o *output) frame(buf []byte, pos, limit int64) (frame []byte, next int64) {
+	i := o.at(pos)
+	frame = append(buf, o.pieces[i].stream)
+	frame = binary.BigEndian.AppendUint32(frame, o.run)
+	frame = binary.BigEndian.AppendUint64(frame, uint64(o.pieces[i].offset+pos-o.start(i)))
+	for data := range o.stretch(pos, limit) {
+		frame = append(frame, data...)
+		pos += int64(len(data))
+	}
+	return frame, pos
 }
 
 // lineStart gives the start of the first line at or after pos, so that output
 // goes on at a line after a gap, or pos where no line ends soon.
 func (o *output) lineStart(pos int64) int64 {
 	const look = 4 << 10
-	data, _, _ := o.bytes(pos, pos+look)
-	if i := bytes.IndexByte(data, '\n'); i >= 0 && pos+int64(i)+1 < o.len() {
-		return pos + int64(i) + 1
+	at := pos
+	for data := range o.stretch(pos, pos+look) {
+		if i := int64(bytes.IndexByte(data, '\n')); i >= 0 && at+i+1 < o.len() {
+			return at + i + 1
+		}
+		at += int64(len(data))
 	}
 	return pos
 }
@@ -170,7 +196,7 @@ func (r *Room) setRun(run store.Run, msg map[string]any, a Answer) {
 	r.broadcastAnswer(msg, a.To, a.Ref)
 }
 
-// RunOutput adds to the current run's output. data is copied.
+// RunOutput adds to the current run's output. data must not be changed any more.
 func (r *Room) RunOutput(number int, stream uint8, data []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

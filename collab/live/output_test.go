@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,7 +29,10 @@ func drain(t *testing.T, m *Member) (frames []Frame) {
 		if err != nil {
 			return frames
 		}
-		frames = append(frames, got...)
+		for _, f := range got {
+			f.Data = bytes.Clone(f.Data)
+			frames = append(frames, f)
+		}
 	}
 }
 
@@ -309,4 +313,51 @@ func object(t *testing.T, f Frame) (v map[string]any) {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// Whatever the pieces that output comes in, and however often streams alternate, frames give each
+// stream whole and in order.
+func TestOutputPieces(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		o := newOutput()
+		var want [4][]byte
+		for range rnd.IntN(40) + 1 {
+			stream := uint8(1 + rnd.IntN(3))
+			data := make([]byte, []int{1, 3, 100, minShared - 1, minShared, maxOwnBytes + 1}[rnd.IntN(6)])
+			for i := range data {
+				data[i] = "ab\n"[rnd.IntN(3)]
+			}
+			o.append(stream, data)
+			want[stream] = append(want[stream], data...)
+		}
+		var got [4][]byte
+		var frame []byte
+		for pos := int64(0); pos < o.len(); {
+			from := pos
+			frame, pos = o.frame(frame[:0], pos, min(o.len(), pos+1+rnd.Int64N(maxFrameBytes)))
+			stream, data := frame[0], frame[13:]
+			if at := binary.BigEndian.Uint64(frame[5:]); at != uint64(len(got[stream])) || pos != from+int64(len(data)) || len(data) == 0 {
+				t.Fatalf("a frame of %d bytes at %d of stream %d, which has %d", len(data), at, stream, len(got[stream]))
+			}
+			if n := o.count(from, pos); n[stream] != int64(len(data)) {
+				t.Fatalf("%d bytes counted of %d", n[stream], len(data))
+			}
+			got[stream] = append(got[stream], data...)
+		}
+		for stream := range want {
+			if !bytes.Equal(got[stream], want[stream]) {
+				t.Fatalf("stream %d does not come as it was printed", stream)
+			}
+		}
+		if at := o.lineStart(0); at > 0 && at < o.len() {
+			var all []byte
+			for data := range o.stretch(0, at) {
+				all = append(all, data...)
+			}
+			if int64(len(all)) != at || all[at-1] != '\n' || bytes.IndexByte(all[:at-1], '\n') >= 0 {
+				t.Fatalf("a line starts at %d of %q", at, all)
+			}
+		}
+	}
 }
