@@ -1,6 +1,6 @@
 // What the page knows of people and runs: a value, and how each message of the
 // server changes it. No socket, no clock, no DOM.
-import type { Language, Participant, RoomInfo, Run, ServerMessage } from './messages.ts'
+import type { Language, Participant, Rotation, RoomInfo, Run, ServerMessage } from './messages.ts'
 
 export interface LiveState {
   you: Participant | null
@@ -8,6 +8,8 @@ export interface LiveState {
   driver: string | null
   /** Whose requests for the seat wait, oldest first. */
   requests: readonly string[]
+  /** How the seat goes round, or null while it does not. */
+  rotation: Rotation | null
   room: RoomInfo | null
   languages: readonly Language[]
   run: Run | null
@@ -20,7 +22,7 @@ export interface LiveState {
 }
 
 export const initialState: LiveState = {
-  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, left: null, storageProblem: '', position: null,
+  you: null, participants: [], driver: null, requests: [], rotation: null, room: null, languages: [], run: null, left: null, storageProblem: '', position: null,
 }
 
 function withParticipant(all: readonly Participant[], one: Participant): Participant[] {
@@ -47,6 +49,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         participants: withParticipant(msg.participants, msg.you),
         driver: msg.driver,
         requests: msg.requests,
+        rotation: msg.rotation ?? null,
         room: msg.room,
         languages: msg.languages ?? [],
         run: msg.run,
@@ -75,6 +78,8 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         : { ...state, requests: [...state.requests, msg.participant.id] }
     case 'driver.requests':
       return { ...state, requests: msg.requests }
+    case 'driver.rotation':
+      return { ...state, rotation: msg.minutes === 0 ? null : { minutes: msg.minutes, next_at: msg.next_at, next: msg.next } }
     case 'run.queued':
       return { ...state, run: newerRun(state, msg.run), position: msg.position }
     case 'run.started':

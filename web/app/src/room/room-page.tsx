@@ -24,6 +24,9 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const view = useSignal<View>('code')
   const title = useComputed(() => session.title.value)
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
+  // A jump to a line shows the code, where a narrow screen shows something else.
+  const jumping = session.runs.jump.value !== null
+  useEffect(() => { if (jumping) view.value = 'code' }, [jumping])
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
