@@ -197,6 +197,7 @@ export const t = {
     copied: 'The output was copied.',
     notCopied: 'This browser does not let the page copy. Select the text and press Ctrl+C.',
     clear: 'Clear the screen here',
+    spoken: 'Have a screen reader read the output',
 
     cpu: (time: string) => `${time} CPU`,
     cpuTitle: 'processor time',
@@ -230,6 +231,8 @@ export const t = {
     queue: 'Who asks for the keyboard',
     withdraw: 'Take back',
     withdrawTitle: 'Take back that you asked for the keyboard',
+    grant: 'Give it',
+    grantTo: (name: string) => `Give it to ${name}`,
     deny: 'Not now',
     denyTo: (name: string) => `Not now, ${name}`,
     place: (n: number) => (n === 1 ? 'You are next' : `You are number ${n} in line`),

@@ -68,8 +68,8 @@ function Requests({ session }: { session: RoomSession }) {
         <li class="seat asking" key={person.id} data-testid="driver-asks">
           <Avatar person={person} />
           <span class="seat-words">{t.driverAsks(person.name)}</span>
-          <button type="button" class="primary small" data-testid="driver-give" aria-label={t.driverGiveTo(person.name)} onClick={() => session.grantSeat(person.id)}>
-            {t.driverGive}
+          <button type="button" class="primary small" data-testid="driver-give" aria-label={t.seat.grantTo(person.name)} onClick={() => session.grantSeat(person.id)}>
+            {t.seat.grant}
           </button>
           <button type="button" class="secondary small" data-testid="driver-deny" aria-label={t.seat.denyTo(person.name)} onClick={() => session.denySeat(person.id)}>
             {t.seat.deny}

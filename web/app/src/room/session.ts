@@ -93,6 +93,8 @@ export class RoomSession {
       transcript: async (run) => plainText(await this.runOutput(run)).split('\n'),
       open: (file) => { this.openFile.value = file },
     })
+    // What came while this page was away came as one: the server knows how many edits it is.
+    this.doc.provider.on('sync', (synced) => { if (synced) void this.runs.code.recount(this.state.value.run) })
     this.shareIdentity()
   }
 

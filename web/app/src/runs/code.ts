@@ -37,12 +37,12 @@ export class RunCode {
   private files: CodeFile[] | null = null
   private asked: Promise<CodeFile[]> | null = null
   private count = 0
-  private readonly recent: Map<number, number>[] = []
+  private readonly recent: { from: Map<number, number>; to: Map<number, number> }[] = []
   private timer: ReturnType<typeof setTimeout> | undefined
   private readonly stopWaiting: () => void
   private readonly onUpdate = (update: Uint8Array, _origin: unknown, _doc: Y.Doc, change: Y.Transaction): void => {
     if (!this.opts.loaded.value || !touchesCode(change)) return
-    this.recent.push(Y.parseUpdateMeta(update).to)
+    this.recent.push(Y.parseUpdateMeta(update))
     if (this.recent.length > REMEMBERED) this.recent.shift()
     this.count++
     this.later()
@@ -63,8 +63,15 @@ export class RunCode {
   follow(run: Run): void {
     if (!this.turnTo(run)) return
     const ran = Y.decodeStateVector(fromBase64(run.state_vector ?? 'AA=='))
+    const has = (client: number): number => ran.get(client) ?? 0
+    const later = [...Y.decodeStateVector(Y.encodeStateVector(this.opts.doc))].filter(([client, clock]) => clock > has(client))
+    // A run of a former moment has more after it than is remembered here.
+    if (!later.every(([client]) => this.recent.some(({ from }) => (from.get(client) ?? Infinity) <= has(client)))) {
+      void this.recount(run)
+      return
+    }
     // Our own edits may have come to the server after its snapshot, and before we heard of it.
-    this.count = this.recent.filter((to) => [...to].some(([client, clock]) => clock > (ran.get(client) ?? 0))).length
+    this.count = this.recent.filter(({ to }) => [...to].some(([client, clock]) => clock > has(client))).length
     this.later()
   }
 

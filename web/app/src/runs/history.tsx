@@ -58,14 +58,16 @@ export function History({ session, onClose }: HistoryProps) {
 }
 
 function Entry({ run, current, onChoose }: { run: Run; current: boolean; onChoose(): void }) {
-  const { tone, head } = verdict(run)
+  const { tone, head, detail } = verdict(run)
+  // How a program that ended by itself did that is short enough for a list.
+  const words = run.status === 'exited' && tone !== 'good' ? `${head}, ${detail}` : head
   const over = run.state === 'finished'
   return (
     <li>
       <button type="button" class="runs-entry" aria-current={current ? 'true' : undefined} data-testid="runs-entry" data-run={run.number} onClick={onChoose} onFocus={onChoose}>
         <i class={`dot ${over ? tone : 'busy'}`} aria-hidden="true" />
         <span>
-          <b>{t.runs.number(run.number)}: {over ? head : t.running}</b>
+          <b>{t.runs.number(run.number)}: {over ? words : t.running}</b>
           <small>{t.runs.by(run.started_by_name, timeOf(run))}</small>
           <small>{languageName(run.language)}, {run.entry}</small>
         </span>

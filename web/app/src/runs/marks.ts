@@ -71,7 +71,8 @@ export function runInEditor(runs: RunView, file: string): Extension {
       }),
       effect(() => {
         const jump = runs.jump.value
-        if (jump?.file === file) soon(() => { if (runs.arrive(jump)) goTo(view, jump.line, jump.column) })
+        // On a narrow screen the editor is in sight only from the next frame on.
+        if (jump?.file === file) requestAnimationFrame(() => { if (!gone && runs.arrive(jump)) goTo(view, jump.line, jump.column) })
       }),
     ]
     return { destroy: () => { gone = true; for (const stop of stops) stop() } }

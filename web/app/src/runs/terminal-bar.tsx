@@ -24,6 +24,7 @@ export function TerminalBar({ session }: { session: RoomSession }) {
         <Problems session={session} />
         <span class="soft" data-testid="who-types">{whoTypes(session)}</span>
       </span>
+      <Spoken terminal={terminal} />
       <Popover label={t.runs.places} class="quiet square" testid="places" face={<PlaceIcon />}>
         {(close) => <Places session={session} onGo={close} />}
       </Popover>
@@ -31,6 +32,19 @@ export function TerminalBar({ session }: { session: RoomSession }) {
       <button type="button" class="quiet square" data-testid="copy-output" aria-label={t.runs.copy} title={t.runs.copy} onClick={() => void copy()}><CopyIcon /></button>
       <button type="button" class="quiet square" data-testid="clear" aria-label={t.runs.clear} title={t.runs.clear} onClick={() => terminal.clear()}><ClearIcon /></button>
     </div>
+  )
+}
+
+/** In sight only for who comes by keyboard: a terminal is drawn, and reading it aloud must be asked for. */
+function Spoken({ terminal }: { terminal: RunTerminal }) {
+  const spoken = terminal.spoken.value
+  return (
+    <button
+      type="button" class="secondary small spoken" data-testid="spoken" aria-pressed={spoken}
+      onClick={() => { terminal.spoken.value = !spoken }}
+    >
+      {t.runs.spoken}
+    </button>
   )
 }
 

@@ -24,6 +24,8 @@ export class RunView {
   readonly problems = signal<ReadonlyMap<string, Problem[]>>(new Map())
   /** Where the editor is asked to go; null when it is there. */
   readonly jump = signal<Jump | null>(null)
+  /** Counts the jumps, for what must come into sight before the editor can go there. */
+  readonly jumps = signal(0)
   private run = 0
 
   constructor(private readonly opts: RunViewOptions) {
@@ -71,6 +73,7 @@ export class RunView {
 
   goToFile(jump: Jump): void {
     this.opts.open(jump.file)
+    this.jumps.value++
     this.jump.value = { ...jump }
   }
 

@@ -1,9 +1,10 @@
 // The terminal pane: xterm.js, fed with output frames, and the driver's typing
 // out of it.
-import { signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { FitAddon } from '@xterm/addon-fit'
 import type { ISearchOptions, SearchAddon } from '@xterm/addon-search'
 import { Terminal } from '@xterm/xterm'
+import { keep, load, local } from '../identity.ts'
 import { OutputCursor, PTY, STDERR, type OutputFrame } from '../live/frames.ts'
 import { placeLinks, printedLines, type PlaceLinks } from './links.ts'
 import { matchColours, terminalTheme } from './look.ts'
@@ -28,6 +29,9 @@ const RED = '\x1b[31m'
 const DIM = '\x1b[2m'
 const PLAIN = '\x1b[0m'
 const LINES_KEPT = 20_000
+const SPOKEN = 'corun.spoken'
+/** Whether terminals can be read by a screen reader, which costs time where much is printed: for all of this browser's. */
+const spoken = signal(load<boolean>(local, SPOKEN) === true)
 
 export class RunTerminal {
   private readonly term: Terminal
@@ -41,6 +45,8 @@ export class RunTerminal {
   private search: Promise<SearchAddon> | undefined
   /** Whether something is looked for in the output. */
   readonly finding = signal(false)
+  readonly spoken = spoken
+  private readonly stopFollowing: () => void
   readonly matches = signal<Matches>({ at: 0, of: 0 })
 
   constructor(private readonly opts: TerminalOptions) {
@@ -53,7 +59,6 @@ export class RunTerminal {
       fontFamily: 'ui-monospace, "SF Mono", SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
       fontSize: 13,
       lineHeight: 1.3,
-      screenReaderMode: false,
       scrollback: LINES_KEPT,
       theme: terminalTheme(false),
     })
@@ -61,6 +66,10 @@ export class RunTerminal {
     this.term.onData((text) => { if (this.accepts) this.opts.onInput(text) })
     this.term.onResize(({ cols, rows }) => this.opts.onSize(cols, rows))
     this.term.attachCustomKeyEventHandler((event) => this.takesKey(event))
+    this.stopFollowing = effect(() => {
+      this.term.options.screenReaderMode = spoken.value
+      keep(local, SPOKEN, spoken.value ? true : null)
+    })
     if (opts.places !== undefined) this.term.registerLinkProvider(placeLinks(this.term, opts.places))
   }
 
@@ -165,6 +174,7 @@ export class RunTerminal {
 
   dispose(): void {
     this.gone = true
+    this.stopFollowing()
     this.watcher?.disconnect()
     this.term.dispose()
   }
