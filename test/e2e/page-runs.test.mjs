@@ -29,7 +29,7 @@ const id = (name) => `[data-testid=${name}]`
 const hues = { Hanna: 250, Gus: 25, Vera: 120 }
 
 /** One person with a browser profile of their own, in a room. */
-async function person(room, role, name, { from = browser, init, ...options } = {}) {
+async function person(room, role, name, { from = browser, on = server, init, ...options } = {}) {
   const context = await from.newContext({ viewport: { width: 1280, height: 800 }, permissions: ['clipboard-read', 'clipboard-write'], ...options })
   const page = await context.newPage()
   page.setDefaultTimeout(20_000)
@@ -40,7 +40,7 @@ async function person(room, role, name, { from = browser, init, ...options } = {
     localStorage.setItem('corun.identity', JSON.stringify({ name: n, hue, chosen: true }))
   }, [name, hues[name]])
   if (init) await page.addInitScript(init)
-  await page.goto(`${server.url}/r/${room.id}#t=${room.tokens[role]}`)
+  await page.goto(`${on.url}/r/${room.id}#t=${room.tokens[role]}`)
   await page.waitForSelector(`${id('connection')}[data-state=connected]`)
   const rows = '.run-pane .xterm-rows > div'
   return {
@@ -199,6 +199,56 @@ test('output says how old it is; its lines lead to where the code is now', async
     await host.verdict('exited')
     for (const who of [host, guest]) await who.age(0)
   } finally { await close() }
+})
+
+test('how old output is stays right when the connection was lost, also for who was away', async () => {
+  const { host, guest, close } = await pair({ 'main.py': broken })
+  try {
+    await host.page.click(id('run'))
+    await host.verdict('exited')
+    await guest.verdict('exited')
+    await server.kill()
+    for (const who of [host, guest]) await who.page.waitForSelector(`${id('connection')}[data-state=reconnecting]`)
+    await host.page.click('.cm-content')
+    await host.page.keyboard.press('Control+Home')
+    await host.page.keyboard.insertText('# away\n')
+    await host.age(1)
+    await server.start()
+    for (const who of [host, guest]) {
+      await who.page.waitForSelector(`${id('connection')}[data-state=connected]`)
+      await who.sees('# away')
+      await who.age(1)
+      await who.page.waitForFunction(() => document.querySelectorAll('.run-change-changed').length === 1)
+    }
+    await guest.page.click(id('places'))
+    await guest.page.click(`${id('places-list')} >> text=main.py, line 5`)
+    await guest.atLine('half(1)')
+  } finally { await close() }
+})
+
+test('a run that waits says for how many', async () => {
+  const narrow = await startServer({ args: ['--max-running', '1'] })
+  const first = await makeRoom(narrow, { language: 'python', files: [{ path: 'main.py', content: 'input()\n' }] })
+  const rooms = [await makeRoom(narrow), await makeRoom(narrow)]
+  const ada = await person(first, 'host', 'Hanna', { on: narrow })
+  const others = [await person(rooms[0], 'host', 'Gus', { on: narrow }), await person(rooms[1], 'host', 'Vera', { on: narrow })]
+  try {
+    await ada.page.click(id('run'))
+    await ada.running()
+    await others[0].page.click(id('run'))
+    await others[0].page.waitForSelector(`${id('run-state')} >> text=Waiting: next in line`)
+    await others[1].page.click(id('run'))
+    await others[1].page.waitForSelector(`${id('run-state')} >> text=Waiting: 1 before this one`)
+    await others[0].page.click(id('stop'))
+    await others[1].page.waitForSelector(`${id('run-state')} >> text=Waiting: next in line`)
+    await others[1].picture('waiting-light')
+    await ada.page.click(id('stop'))
+    await others[1].verdict('exited')
+    assert.equal(await others[1].page.textContent(id('run-state')), '')
+  } finally {
+    await Promise.all([ada, ...others].map((who) => who.close()))
+    await narrow.stop()
+  }
 })
 
 test('on a phone: from the output to the line, and nothing is cut off', async () => {

@@ -180,6 +180,32 @@ test('output is as many edits old as there were since the run’s code, and none
   } finally { code.close() }
 })
 
+test('a line is found by the document where several read the same, and by comparison where it was typed anew', async () => {
+  const doc = new Y.Doc()
+  doc.getMap('files').set('main', { path: 'main.py' })
+  const text = textOf(doc, 'main')
+  text.insert(0, 'go()\ngo()\n\ngo()\n')
+  const content = text.toString()
+  const files = [{ id: 'main', path: 'main.py', content }]
+  const code = new RunCode({ doc, loaded: signal(true), filesOf: () => Promise.resolve(files), editsSince: () => Promise.resolve(0) })
+  const now = async (line: number): Promise<number | undefined> => (await code.placeNow('main.py', line))?.line
+  try {
+    code.follow({
+      number: 1, language: 'python', entry: 'main.py', mode: 'terminal', state: 'queued', started_by: 'a', started_by_name: 'A',
+      state_vector: Buffer.from(Y.encodeStateVector(doc)).toString('base64'),
+    })
+    assert.equal(await now(2), 2)
+    text.insert(0, 'go()\n')
+    assert.deepEqual([await now(1), await now(2), await now(4)], [2, 3, 5])
+    text.insert(5, '\t')
+    text.insert(text.toString().lastIndexOf('go()'), '# ')
+    assert.deepEqual([await now(1), await now(2), await now(4)], [2, 3, 5])
+    text.delete(0, text.length)
+    text.insert(0, '# all\n# new\ngo()\ngo()\n\ngo()\n')
+    assert.deepEqual([await now(1), await now(2), await now(4)], [3, 4, 6])
+  } finally { code.close() }
+})
+
 test('announcements do not come faster than they can be heard, and the newest counts', () => {
   let now = 0
   let due: { at: number; fn: () => void } | null = null

@@ -5,7 +5,8 @@ import * as Y from 'yjs'
 import { listFiles, textOf } from '../doc/files.ts'
 import { fromBase64 } from '../doc/vector.ts'
 import type { Run } from '../live/messages.ts'
-import { changedLines, lineNow, linesOf, type Change } from './lines.ts'
+import { anchoredLine, anchorLines, type Anchors } from './anchors.ts'
+import { alike, changedLines, lineNow, linesOf, type Change } from './lines.ts'
 
 export interface CodeFile {
   id: string
@@ -36,7 +37,11 @@ export class RunCode {
   private run: Run | null = null
   private files: CodeFile[] | null = null
   private asked: Promise<CodeFile[]> | null = null
+  /** Of the files as they were when the run began, where this page was there. */
+  private anchors = new Map<string, Anchors>()
   private count = 0
+  /** Whether the code may be another though no edit is counted. */
+  private unsure = false
   private readonly recent: { from: Map<number, number>; to: Map<number, number> }[] = []
   private timer: ReturnType<typeof setTimeout> | undefined
   private readonly stopWaiting: () => void
@@ -62,6 +67,7 @@ export class RunCode {
   /** Turns to a run that has just begun. */
   follow(run: Run): void {
     if (!this.turnTo(run)) return
+    if (this.opts.loaded.value) this.anchors = new Map(listFiles(this.opts.doc).map(({ id }) => [id, anchorLines(this.opts.doc, id)]))
     const ran = Y.decodeStateVector(fromBase64(run.state_vector ?? 'AA=='))
     const has = (client: number): number => ran.get(client) ?? 0
     const later = [...Y.decodeStateVector(Y.encodeStateVector(this.opts.doc))].filter(([client, clock]) => clock > has(client))
@@ -83,6 +89,7 @@ export class RunCode {
     const edits = await this.opts.editsSince(run.number).catch(() => before)
     if (this.run?.number !== run.number) return
     this.count = edits
+    this.unsure = true
     this.later()
   }
 
@@ -94,7 +101,7 @@ export class RunCode {
       return file === undefined ? null : { file: file.id, line }
     }
     if (!listFiles(this.opts.doc).some((f) => f.id === then.id)) return null
-    return { file: then.id, line: lineNow(linesOf(then.content), linesOf(this.textNow(then.id)), line - 1) + 1 }
+    return { file: then.id, line: this.lineNow(then, line - 1) + 1 }
   }
 
   /** The lines of a file that are others than those that ran, by number from 0. */
@@ -109,6 +116,18 @@ export class RunCode {
     return [...new Set([...(this.files ?? []).map((f) => f.path), ...listFiles(this.opts.doc).map((f) => f.path)])]
   }
 
+  /** By the document, which knows each character; by comparison where it was typed anew, or before this page came. */
+  private lineNow(then: CodeFile, line: number): number {
+    const old = linesOf(then.content)
+    const now = linesOf(this.textNow(then.id))
+    const compared = lineNow(old, now, line)
+    const anchors = this.anchors.get(then.id)
+    if (anchors?.text !== then.content) return compared
+    const anchored = anchoredLine(this.opts.doc, then.id, anchors, line)
+    const likeness = (at: number): number => alike((old[line] ?? '').trim(), (now[at] ?? '').trim())
+    return anchored === null || likeness(compared) > likeness(anchored) ? compared : anchored
+  }
+
   private textNow(file: string): string {
     return textOf(this.opts.doc, file).toString()
   }
@@ -117,7 +136,9 @@ export class RunCode {
     if (this.run?.number === run.number) return false
     this.run = run
     this.files = this.asked = null
+    this.anchors.clear()
     this.count = 0
+    this.unsure = false
     this.publish(0)
     return true
   }
@@ -140,16 +161,18 @@ export class RunCode {
   }
 
   private async compare(): Promise<void> {
-    const { run, count } = this
-    if (run === null || !this.opts.loaded.value || (count === 0 && this.edits.value === 0)) return
+    const { run } = this
+    if (run === null || !this.opts.loaded.value || (this.count === 0 && !this.unsure)) return
     await this.code()
     if (this.run !== run) return
-    this.publish(count === 0 || this.same() ? 0 : count)
+    this.unsure = false
+    // The server may not have counted yet what differs here.
+    this.publish(this.same() ? 0 : Math.max(1, this.count))
   }
 
   /** Whether the code is again what ran, however it came to be that. */
   private same(): boolean {
-    if (this.files === null) return false
+    if (this.files === null) return this.count === 0 // they cannot be had: the count must do
     const now = listFiles(this.opts.doc)
     return now.length === this.files.length
       && this.files.every((then) => now.some((f) => f.id === then.id && f.path === then.path) && this.textNow(then.id) === then.content)

@@ -104,7 +104,7 @@ function within({ from, nowFrom, nowTo }: Hunk, old: readonly string[], now: rea
 }
 
 /** How much of two lines is the same at their ends, from 0 to 1. */
-function alike(a: string, b: string): number {
+export function alike(a: string, b: string): number {
   if (a === '' || b === '') return a === b ? 1 : 0
   let head = 0
   while (head < a.length && head < b.length && a[head] === b[head]) head++
