@@ -448,7 +448,7 @@ test('the history of runs: what was printed, the code then and since, and both a
     const entries = await host.page.$$eval(id('runs-entry'), (all) => all.map((e) => e.textContent))
     assert.match(entries[0], /Run 2: Finished, exit status 3Gus, .*Python, main\.py/)
     assert.match(entries[1], /Run 1: Finished.*Hanna, /)
-    await host.page.focus(`${id('runs-entry')}[data-run="2"]`)
+    await host.focused(`${id('runs-entry')}[data-run="2"]`)
     await host.page.keyboard.press('ArrowDown')
     await host.page.waitForSelector(`${id('runs-details')}[data-run="1"]`)
     const printed = (text) => host.page.waitForFunction((want) => [...document.querySelectorAll('[data-testid=runs-terminal] .xterm-rows > div')].some((row) => row.textContent.includes(want)), text)
@@ -481,6 +481,7 @@ test('the history of runs: what was printed, the code then and since, and both a
     await host.sees('second version')
     // Who has the list open sees the new run come.
     await guest.page.waitForSelector(`${id('runs-entry')}[data-run="3"]`)
+    assert.equal(await guest.page.getAttribute(id('runs-details'), 'data-run'), '2', 'and goes on with what they look at')
     await guest.page.click(`${id('runs-entry')}[data-run="1"]`)
     await guest.page.click(id('runs-now'))
     await host.seesOutput('second version')

@@ -78,7 +78,7 @@ test('changed and removed lines are marked', () => {
 })
 
 test('places are found in what languages print, and only of files that are there', () => {
-  const paths = ['main.py', 'lib/util.py', 'main.js', 'main.c', 'Main.java', 'main.go', 'main.rb', 'main.php', 'main.pl', 'main.ts', 'Program.cs', 'main.rs', 'main.sh', 'main.lua', 'src/App.java', 'main.R']
+  const paths = ['main.py', 'lib/util.py', 'main.js', 'main.c', 'Main.java', 'main.go', 'main.rb', 'main.php', 'main.pl', 'main.ts', 'Program.cs', 'main.rs', 'main.sh', 'main.lua', 'src/App.java', 'main.R', 'main.sql']
   const cases: [string, string, number, number][] = [
     ['  File "/work/main.py", line 3, in <module>', 'main.py', 3, 0],
     ['  File "/work/lib/util.py", line 12', 'lib/util.py', 12, 0],
@@ -99,6 +99,7 @@ test('places are found in what languages print, and only of files that are there
     ["thread 'main' panicked at main.rs:4:10:", 'main.rs', 4, 10],
     ['main.sh: line 3: nothere: command not found', 'main.sh', 3, 0],
     ['lua: main.lua:3: attempt to call a nil value', 'main.lua', 3, 0],
+    ['Parse error near line 3: no such table: nothere', 'main.sql', 3, 0],
   ]
   for (const [text, path, line, column] of cases) {
     const found = findPlaces(text, paths).map((p) => [p.path, p.line, p.column])
@@ -112,12 +113,16 @@ test('places are found in what languages print, and only of files that are there
 })
 
 test('compilers are understood', () => {
-  const paths = ['main.c', 'main.rs', 'main.ts', 'Program.cs', 'Main.java', 'main.go', 'main.py']
+  const paths = ['main.c', 'main.rs', 'main.ts', 'Program.cs', 'Main.java', 'main.go', 'main.py', 'main.js', 'main.rb', 'main.php', 'main.pl', 'main.lua', 'main.sh', 'main.sql']
   const said = findProblems([
     'In file included from main.c:1:', "main.c:3:12: error: expected ';' before '}' token", 'main.c:4: warning: unused',
     'error[E0308]: mismatched types', ' --> main.rs:2:18', '  |', ' --> main.rs:9:9',
     "main.ts(3,5): error TS2322: Type 'string' is not assignable.", 'Program.cs(5,9): error CS0103: The name [x] [/work/a.csproj]',
-    "Main.java:4: error: ';' expected", './main.go:5:2: undefined: x', '/usr/include/stdio.h:3:1: note: there',
+    "Main.java:4: error: ';' expected", '    int x = 1', '             ^', './main.go:5:2: undefined: x', '/usr/include/stdio.h:3:1: note: there',
+    '/work/main.js:2', 'let x = ;', '        ^', "SyntaxError: Unexpected token ';'", '    at internalCompileFunction (node:internal/vm:76:18)',
+    "main.rb:4: syntax error, unexpected `end'", 'Parse error: syntax error, unexpected token ";" in /work/main.php on line 2',
+    'syntax error at main.pl line 2, near "= ;"', "/usr/bin/lua5.4: main.lua:2: unexpected symbol near '='",
+    "main.sh: line 2: syntax error near unexpected token `then'", 'Parse error near line 2: near "from": syntax error',
     'Traceback:', '  File "/work/main.py", line 2', '    print(', "SyntaxError: '(' was never closed",
   ], paths)
   assert.deepEqual(said.map((p) => [p.path, p.line, p.column, p.severity, p.message]), [
@@ -126,8 +131,15 @@ test('compilers are understood', () => {
     ['main.rs', 2, 18, 'error', 'mismatched types'],
     ['main.ts', 3, 5, 'error', "Type 'string' is not assignable."],
     ['Program.cs', 5, 9, 'error', 'The name [x]'],
-    ['Main.java', 4, 0, 'error', "';' expected"],
+    ['Main.java', 4, 14, 'error', "';' expected"],
     ['main.go', 5, 2, 'error', 'undefined: x'],
+    ['main.js', 2, 0, 'error', "SyntaxError: Unexpected token ';'"],
+    ['main.rb', 4, 0, 'error', "syntax error, unexpected `end'"],
+    ['main.php', 2, 0, 'error', 'syntax error, unexpected token ";"'],
+    ['main.pl', 2, 0, 'error', 'syntax error'],
+    ['main.lua', 2, 0, 'error', "unexpected symbol near '='"],
+    ['main.sh', 2, 0, 'error', "syntax error near unexpected token `then'"],
+    ['main.sql', 2, 0, 'error', 'near "from": syntax error'],
     ['main.py', 2, 0, 'error', "SyntaxError: '(' was never closed"],
   ])
   assert.equal(plainText(new TextEncoder().encode('\x1b[01m\x1b[Kmain.c:1\x1b[0m\r\nx\x1b]0;title\x07y')), 'main.c:1\nxy')

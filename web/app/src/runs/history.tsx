@@ -27,9 +27,16 @@ export function History({ session, onClose }: HistoryProps) {
   const present = session.state.value.run
   useEffect(() => { dialog.current?.showModal() }, [])
   useEffect(() => {
-    session.listRuns().then((all) => { setRuns(all); setFailed('') })
+    session.listRuns().then((all) => {
+      setRuns(all)
+      setFailed('')
+      // Whoever looks at a run goes on to do so when another comes.
+      setChosen((before) => before ?? all[0]?.number ?? null)
+    })
       .catch((err: unknown) => setFailed(err instanceof Error ? err.message : String(err)))
   }, [present?.number, present?.state])
+  const listed = runs !== null
+  useEffect(() => dialog.current?.querySelector<HTMLElement>('[aria-current]')?.focus(), [listed])
   // What the sockets say of the present run is ahead of the list.
   const all = runs?.map((run) => (run.number === present?.number ? present : run)) ?? []
   const run = all.find((r) => r.number === chosen) ?? all[0]

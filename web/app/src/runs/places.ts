@@ -46,6 +46,13 @@ export function fileFor(printed: string, paths: readonly string[]): string | nul
   return named.length === 1 ? (named[0] ?? null) : null
 }
 
+/** SQL names no file: it is the only one there is of that kind. */
+const sqlError = /\berror near line (\d+)(?:: (.*))?/
+const sqlFile = (paths: readonly string[]): string => {
+  const [only = '', ...more] = paths.filter((p) => p.endsWith('.sql'))
+  return more.length === 0 ? only : ''
+}
+
 /** The places in a line of output, in order. Only files of the room count, so that a time or an address is none. */
 export function findPlaces(text: string, paths: readonly string[]): FoundPlace[] {
   const found: FoundPlace[] = []
@@ -59,6 +66,8 @@ export function findPlaces(text: string, paths: readonly string[]): FoundPlace[]
       found.push({ path, line: Number(line), column: Number(column), from, to })
     }
   }
+  const sql = sqlError.exec(text)
+  if (sql !== null && found.length === 0 && sqlFile(paths) !== '') found.push({ path: sqlFile(paths), line: Number(sql[1]), column: 0, from: sql.index, to: sql.index + `error near line ${sql[1]}`.length })
   return found.sort((a, b) => a.from - b.from)
 }
 
@@ -70,49 +79,65 @@ export interface Problem extends Place {
   message: string
 }
 
-const severityOf = (word: string): Severity => (/error/i.test(word) ? 'error' : /warn/i.test(word) ? 'warning' : 'info')
+/** What says all of a problem in one line, by who says so. A word tells how bad it is; without one it is an error. */
+const messages: readonly RegExp[] = [
+  // C, C++, Java
+  /^(?<path>\S+?):(?<line>\d+):(?:(?<column>\d+):)? *(?<word>fatal error|error|warning|note): (?<message>.*)$/,
+  // TypeScript, C#
+  /^(?<path>\S+?)\((?<line>\d+),(?<column>\d+)\): (?<word>error|warning)(?: \w+)?: (?<message>.*?)(?: \[[^\]]*\])?$/,
+  /^(?<path>\S+?):(?<line>\d+):(?<column>\d+) - (?<word>error|warning)(?: \w+)?: (?<message>.*)$/,
+  // Go
+  /^(?:vet: )?(?<path>\S+\.go):(?<line>\d+):(?:(?<column>\d+):)? (?<message>.*)$/,
+  // Ruby
+  /^(?<path>\S+?\.rb):(?<line>\d+): (?<message>syntax error.*)$/,
+  // PHP
+  /^(?:PHP )?Parse error: +(?<message>.*) in (?<path>\S+) on line (?<line>\d+)$/,
+  // Perl
+  /^(?<message>syntax error) at (?<path>\S+) line (?<line>\d+)/,
+  // Lua
+  /^\S*lua\S*: (?<path>\S+?):(?<line>\d+): (?<message>.* near .*)$/,
+  // bash
+  /^(?<path>\S+): line (?<line>\d+): (?<message>syntax error.*)$/,
+]
 
-const gcc = /^(\S+?):(\d+):(?:(\d+):)? *(fatal error|error|warning|note): (.*)$/
-const parenthesized = /^(\S+?)\((\d+),(\d+)\): (error|warning)(?: \w+)?: (.*?)(?: \[[^\]]*\])?$/
-const typescript = /^(\S+?):(\d+):(\d+) - (error|warning)(?: \w+)?: (.*)$/
+/** Python and JavaScript name the place first. */
+const placeAhead = [/^\s*File "([^"]+)", line (\d+)/, /^(?:file:\/\/)?(\S+\.[cm]?[jt]sx?):(\d+)$/]
+const syntaxError = /^((?:Syntax|Indentation|Tab)Error: .*)$/
+
+/** Rust says first what is wrong. */
 const rustHead = /^(error|warning)(?:\[\w+\])?: (.*)$/
 const rustPlace = /^\s*--> (\S+?):(\d+):(\d+)$/
-const goStyle = /^(?:\.\/|vet: )?(\S+\.go):(\d+):(?:(\d+):)? (.*)$/
-const pythonPlace = /^\s*File "([^"]+)", line (\d+)/
-const pythonError = /^((?:Syntax|Indentation|Tab)Error: .*)$/
 
-/** What a compiler's messages say, line by line. Notes come with what they are to. */
+const severityOf = (word: string): Severity => (/warn/i.test(word) ? 'warning' : /note/i.test(word) ? 'info' : 'error')
+
+/** Java shows the column by a caret, two lines below. */
+const caretBelow = (lines: readonly string[], at: number): string => String((lines[at + 2] ?? '').search(/^ *\^ *$/) < 0 ? 0 : (lines[at + 2] ?? '').indexOf('^') + 1)
+
+/** What a compiler's messages say, line by line. */
 export function findProblems(lines: readonly string[], paths: readonly string[]): Problem[] {
   const problems: Problem[] = []
-  const add = (printed: string, line: string, column: string | undefined, severity: Severity, message: string): void => {
+  const add = (printed: string, line: string, column: string, severity: Severity, message: string): void => {
     const path = fileFor(printed, paths)
-    if (path !== null && Number(line) > 0) problems.push({ path, line: Number(line), column: Number(column ?? 0), severity, message: message.trim() })
+    if (path !== null && Number(line) > 0) problems.push({ path, line: Number(line), column: Number(column), severity, message: message.trim() })
   }
-  let rust: { severity: Severity; message: string } | null = null
-  let python: { path: string; line: string } | null = null
-  for (const line of lines) {
-    const usual = gcc.exec(line) ?? parenthesized.exec(line) ?? typescript.exec(line)
-    if (usual !== null) {
-      const [, path = '', at = '', column, word = '', message = ''] = usual
-      add(path, at, column, severityOf(word), message)
-      continue
-    }
-    const go = goStyle.exec(line)
-    if (go !== null) {
-      add(go[1] ?? '', go[2] ?? '', go[3], 'error', go[4] ?? '')
-      continue
-    }
+  let said: { severity: Severity; message: string } | null = null
+  let ahead: { path: string; line: string } | null = null
+  lines.forEach((line, at) => {
+    const { path, line: number, column, word, message } = messages.map((pattern) => pattern.exec(line)?.groups).find((groups) => groups !== undefined) ?? {}
+    if (path !== undefined) add(path, number ?? '', column ?? caretBelow(lines, at), severityOf(word ?? ''), message ?? '')
+    const sql = sqlError.exec(line)
+    if (sql !== null) add(sqlFile(paths), sql[1] ?? '', '0', 'error', sql[2] ?? '')
     const head = rustHead.exec(line)
-    if (head !== null) rust = { severity: severityOf(head[1] ?? ''), message: head[2] ?? '' }
+    if (head !== null) said = { severity: severityOf(head[1] ?? ''), message: head[2] ?? '' }
     const place = rustPlace.exec(line)
-    if (place !== null && rust !== null) {
-      add(place[1] ?? '', place[2] ?? '', place[3], rust.severity, rust.message)
-      rust = null // further places only explain the first
+    if (place !== null && said !== null) {
+      add(place[1] ?? '', place[2] ?? '', place[3] ?? '0', said.severity, said.message)
+      said = null // further places only explain the first
     }
-    const file = pythonPlace.exec(line)
-    if (file !== null) python = { path: file[1] ?? '', line: file[2] ?? '' }
-    const syntax = pythonError.exec(line)
-    if (syntax !== null && python !== null) add(python.path, python.line, undefined, 'error', syntax[1] ?? '')
-  }
+    const file = placeAhead.map((pattern) => pattern.exec(line)).find((match) => match !== null)
+    if (file != null) ahead = { path: file[1] ?? '', line: file[2] ?? '' }
+    const syntax = syntaxError.exec(line)
+    if (syntax !== null && ahead !== null) add(ahead.path, ahead.line, '0', 'error', syntax[1] ?? '')
+  })
   return problems
 }

@@ -53,7 +53,7 @@ function Problems({ session }: { session: RoomSession }) {
   const [first] = session.runs.problems.value
   if (first === undefined) return null
   const [file, [problem]] = first
-  const count = [...session.runs.problems.value.values()].flat().length
+  const count = [...session.runs.problems.value.values()].flat().filter((p) => p.severity !== 'info').length
   return (
     <button
       type="button" class="text problems" data-testid="problems" title={t.runs.problemsHint}

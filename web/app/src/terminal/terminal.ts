@@ -80,7 +80,10 @@ export class RunTerminal {
     this.watcher.observe(parent)
     this.refit()
     void this.loadLinks()
-    void drawByWebGL(this.term, () => this.gone, (renderer) => { parent.dataset.renderer = renderer })
+    void drawByWebGL(this.term, () => this.gone, (renderer) => {
+      parent.dataset.renderer = renderer
+      this.refit() // cells are not as large in both
+    })
   }
 
   get size(): { cols: number; rows: number } {
