@@ -140,7 +140,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     await host.verdict('exited')
     await guest.seesOutput('line 2, in half')
     for (const who of [host, guest]) await who.age(0)
-    assert.equal(await host.page.locator('.run-change-changed').count(), 0)
+    assert.equal(await host.page.locator('.run-mark-changed').count(), 0)
 
     // Two lines above, typed by the guest: both see how old the output is, and which lines are new.
     await guest.page.click('.cm-content')
@@ -150,7 +150,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     await guest.page.keyboard.type('# ')
     for (const who of [host, guest]) {
       await who.page.waitForSelector(`${id('run-age')} >> text=Output is 4 edits old`)
-      await who.page.waitForFunction(() => document.querySelectorAll('.run-change-changed').length === 3)
+      await who.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 3)
     }
     await host.picture('stale-light')
     await guest.picture('stale-dark')
@@ -180,7 +180,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     const late = await person(room, 'viewer', 'Vera')
     try {
       await late.age(4)
-      await late.page.waitForFunction(() => document.querySelectorAll('.run-change-changed').length === 3)
+      await late.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 3)
     } finally { await late.close() }
     await guest.page.keyboard.press('Control+Home')
     for (let n = 0; n < 2; n++) await guest.page.keyboard.press('Shift+ArrowDown')
@@ -189,7 +189,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     await guest.page.keyboard.press('Delete')
     for (const who of [host, guest]) {
       await who.age(0)
-      await who.page.waitForFunction(() => document.querySelectorAll('.run-change-changed').length === 0)
+      await who.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 0)
     }
     await guest.page.keyboard.type('x')
     await host.age(6)
@@ -218,7 +218,7 @@ test('how old output is stays right when the connection was lost, also for who w
       await who.page.waitForSelector(`${id('connection')}[data-state=connected]`)
       await who.sees('# away')
       await who.age(1)
-      await who.page.waitForFunction(() => document.querySelectorAll('.run-change-changed').length === 1)
+      await who.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 1)
     }
     await guest.page.click(id('places'))
     await guest.page.click(`${id('places-list')} >> text=main.py, line 5`)
@@ -288,6 +288,7 @@ test('what a compiler says stands in the code, until the next run', async () => 
     await host.page.click(id('run'))
     await Promise.all([host.verdict('compile_failed'), guest.verdict('compile_failed')])
     for (const who of [host, guest]) await who.page.waitForSelector('.cm-lintRange-error')
+    assert.equal(await host.page.locator('.run-mark-problem').count(), 1)
     assert.match(await host.page.textContent(id('verdict')), /Did not compile/)
     await host.page.click('.cm-content')
     await host.page.keyboard.press('F8')
@@ -320,7 +321,7 @@ test('what a compiler says stands in the code, until the next run', async () => 
     await host.verdict('exited')
     assert.match(await host.page.textContent(id('verdict')), /exit status 4/)
     assert.match(await host.page.textContent(id('cpu')), /CPU/)
-    for (const who of [host, guest]) await who.page.waitForFunction(() => document.querySelector('.cm-lintRange-error') === null)
+    for (const who of [host, guest]) await who.page.waitForFunction(() => document.querySelector('.cm-lintRange-error, .run-mark-problem') === null)
   } finally { await close() }
 })
 

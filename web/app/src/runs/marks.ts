@@ -8,41 +8,54 @@ import type { Change } from './lines.ts'
 import type { Problem } from './places.ts'
 import type { RunView } from './view.ts'
 
-class ChangeMarker extends GutterMarker {
-  constructor(private readonly change: Change) {
+type Mark = Change | 'problem'
+
+class LineMarker extends GutterMarker {
+  constructor(private readonly kind: Mark, private readonly words: string) {
     super()
-    this.elementClass = `run-change-${change}`
+    this.elementClass = `run-mark run-mark-${kind}`
   }
 
-  override eq(other: ChangeMarker): boolean {
-    return other.change === this.change
+  override eq(other: LineMarker): boolean {
+    return other.kind === this.kind
   }
 
   override toDOM(): Node {
     const mark = document.createElement('span')
-    mark.title = this.change === 'changed' ? t.runs.lineChanged : t.runs.linesRemoved
+    mark.title = this.words
     return mark
   }
 }
 
-const markers = { changed: new ChangeMarker('changed'), removed: new ChangeMarker('removed') }
-const setMarks = StateEffect.define<Map<number, Change>>()
+const markers: Record<Mark, LineMarker> = {
+  changed: new LineMarker('changed', t.runs.lineChanged),
+  removed: new LineMarker('removed', t.runs.linesRemoved),
+  problem: new LineMarker('problem', t.runs.problemHere),
+}
 
-const marks = StateField.define<RangeSet<GutterMarker>>({
-  create: () => RangeSet.empty,
-  update(value, change) {
-    let next = value.map(change.changes)
-    for (const effect of change.effects) {
-      if (!effect.is(setMarks)) continue
-      const ranges: Range<GutterMarker>[] = []
-      for (const [line, kind] of effect.value) {
-        if (line < change.state.doc.lines) ranges.push(markers[kind].range(change.state.doc.line(line + 1).from))
+/** Marks by line, from 0; they move with the text until they are set again. */
+function lineMarks() {
+  const set = StateEffect.define<Map<number, Mark>>()
+  const field = StateField.define<RangeSet<GutterMarker>>({
+    create: () => RangeSet.empty,
+    update(value, change) {
+      let next = value.map(change.changes)
+      for (const effect of change.effects) {
+        if (!effect.is(set)) continue
+        const ranges: Range<GutterMarker>[] = []
+        for (const [line, kind] of effect.value) {
+          if (line < change.state.doc.lines) ranges.push(markers[kind].range(change.state.doc.line(line + 1).from))
+        }
+        next = RangeSet.of(ranges, true)
       }
-      next = RangeSet.of(ranges, true)
-    }
-    return next
-  },
-})
+      return next
+    },
+  })
+  return { set, field }
+}
+
+const changes = lineMarks()
+const faults = lineMarks()
 
 /** The list of what the compiler said, through which arrow keys lead; Escape closes it. */
 const problemKeys = keymap.of([{
@@ -63,7 +76,7 @@ export function runInEditor(runs: RunView, file: string): Extension {
     const stops = [
       effect(() => {
         void runs.code.version.value
-        soon(() => view.dispatch({ effects: setMarks.of(runs.code.marks(file)) }))
+        soon(() => view.dispatch({ effects: changes.set.of(runs.code.marks(file)) }))
       }),
       effect(() => {
         const problems = runs.problems.value.get(file) ?? []
@@ -77,7 +90,10 @@ export function runInEditor(runs: RunView, file: string): Extension {
     ]
     return { destroy: () => { gone = true; for (const stop of stops) stop() } }
   })
-  return [marks, gutter({ class: 'cm-run-changes', markers: (view) => view.state.field(marks) }), problemKeys, follow]
+  return [
+    changes.field, faults.field, problemKeys, follow,
+    gutter({ class: 'cm-run-marks', markers: (view) => [view.state.field(changes.field), view.state.field(faults.field)] }),
+  ]
 }
 
 function goTo(view: EditorView, line: number, column: number): void {
@@ -94,6 +110,8 @@ async function showProblems(view: EditorView, problems: readonly Problem[], gone
   if (problems.length > 0) view.dom.setAttribute('data-problems', String(problems.length))
   else view.dom.removeAttribute('data-problems')
   const { doc } = view.state
+  const wrong = problems.filter((p) => p.severity !== 'info')
+  view.dispatch({ effects: faults.set.of(new Map(wrong.map(({ line }) => [Math.min(line, doc.lines) - 1, 'problem']))) })
   view.dispatch(setDiagnostics(view.state, problems.map(({ line, column, severity, message }) => ({
     ...rangeOf(doc, line, column), severity, message,
   }))))
