@@ -111,11 +111,20 @@ export type ServerMessage =
   | { type: 'error'; code: string; message: string; ref?: unknown }
   | { type: 'pong' }
 
+/** How a run begins; what is left out is the room's, or as usual. */
+export interface RunStart {
+  language?: string
+  entry?: string
+  args?: string[]
+  mode?: 'terminal' | 'pipes' | 'tests'
+  /** All that the program gets to read. */
+  stdin?: string
+  /** Of the files as they were at an RFC 3339 time. */
+  at?: string
+}
+
 export type ClientMessage =
-  | {
-      type: 'run.start'; cols: number; rows: number; language?: string; entry?: string; args?: string[]
-      mode?: 'terminal' | 'pipes'; stdin?: string; at?: string
-    }
+  | ({ type: 'run.start'; cols: number; rows: number } & RunStart)
   | { type: 'run.stop' | 'stdin.eof'; run: number }
   | { type: 'signal'; run: number; signal: 'INT' | 'TERM' | 'KILL' }
   | { type: 'resize'; cols: number; rows: number }

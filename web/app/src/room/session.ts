@@ -8,7 +8,7 @@ import { fromBase64 } from '../doc/vector.ts'
 import * as identity from '../identity.ts'
 import { roomLink, socketOrigin } from '../links.ts'
 import { LiveClient, type Ending, type Link } from '../live/client.ts'
-import type { ClientMessage, Participant, Role, Run, ServerMessage } from '../live/messages.ts'
+import type { Participant, Role, Run, RunStart, ServerMessage } from '../live/messages.ts'
 import * as live from '../live/state.ts'
 import { Announcer } from '../runs/announcer.ts'
 import { loadOptions, saveOptions, splitArgs, startFields, type RunOptions } from '../runs/options.ts'
@@ -145,7 +145,7 @@ export class RoomSession {
   readonly runFiles = (run: number): Promise<CodeFile[]> => api.filesOfRun(this.room, run, this.token)
   readonly runOutput = (run: number): Promise<Uint8Array> => api.runOutput(this.room, run, this.token)
 
-  private launch(how: Omit<Extract<ClientMessage, { type: 'run.start' }>, 'type' | 'cols' | 'rows'>): void {
+  private launch(how: RunStart): void {
     if (!this.mayRun.value || this.active.value) return
     this.startedAt = performance.now()
     this.tell('') // what kept the last try from starting is over

@@ -1,6 +1,7 @@
 // How this person's runs begin: which file, with which arguments, in a terminal or with
 // pipes. Kept for each room in this browser, and nobody else's business.
 import { keep, load, local } from '../identity.ts'
+import type { RunStart } from '../live/messages.ts'
 
 export interface RunOptions {
   /** A file's path, or '' for the one that the room runs. */
@@ -63,7 +64,7 @@ export function splitArgs(text: string): Split {
 }
 
 /** What run.start is told of the options; entry only while there is such a file. */
-export function startFields(options: RunOptions, paths: readonly string[]): { entry?: string; args?: string[]; mode?: 'terminal' | 'pipes'; stdin?: string } {
+export function startFields(options: RunOptions, paths: readonly string[]): RunStart {
   const split = splitArgs(options.args)
   return {
     ...(paths.includes(options.entry) ? { entry: options.entry } : {}),
