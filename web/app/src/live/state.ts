@@ -2,6 +2,9 @@
 // server changes it. No socket, no clock, no DOM.
 import type { Language, Participant, Rotation, RoomInfo, Run, ServerMessage } from './messages.ts'
 
+/** How the seat goes round; fresh says that its present turn began while this page was there. */
+export type SeatRotation = Rotation & { fresh: boolean }
+
 export interface LiveState {
   you: Participant | null
   participants: readonly Participant[]
@@ -9,7 +12,7 @@ export interface LiveState {
   /** Whose requests for the seat wait, oldest first. */
   requests: readonly string[]
   /** How the seat goes round, or null while it does not. */
-  rotation: Rotation | null
+  rotation: SeatRotation | null
   room: RoomInfo | null
   languages: readonly Language[]
   run: Run | null
@@ -41,6 +44,11 @@ function leftBy(run: Run | null, before: Run | null): Run | null {
   return run?.artefacts?.length ? run : null
 }
 
+/** A new time is that of a turn that begins now; else only who is next is another. */
+function rotated(before: SeatRotation | null, { minutes, next_at, next }: Rotation): SeatRotation {
+  return { minutes, next_at, next, fresh: before?.next_at === next_at ? before.fresh : true }
+}
+
 export function reduce(state: LiveState, msg: ServerMessage): LiveState {
   switch (msg.type) {
     case 'hello':
@@ -49,7 +57,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         participants: withParticipant(msg.participants, msg.you),
         driver: msg.driver,
         requests: msg.requests,
-        rotation: msg.rotation ?? null,
+        rotation: msg.rotation == null ? null : { ...msg.rotation, fresh: false },
         room: msg.room,
         languages: msg.languages ?? [],
         run: msg.run,
@@ -79,7 +87,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
     case 'driver.requests':
       return { ...state, requests: msg.requests }
     case 'driver.rotation':
-      return { ...state, rotation: msg.minutes === 0 ? null : { minutes: msg.minutes, next_at: msg.next_at, next: msg.next } }
+      return { ...state, rotation: msg.minutes === 0 ? null : rotated(state.rotation, msg) }
     case 'run.queued':
       return { ...state, run: newerRun(state, msg.run), position: msg.position }
     case 'run.started':

@@ -58,7 +58,7 @@ function RunBar({ session }: { session: RoomSession }) {
       >
         <PlayIcon />{t.run}<kbd class="wide">{runKeys}</kbd>
       </button>
-      <RunOptionsButton session={session} />
+      {session.state.value.you?.role !== 'viewer' && <RunOptionsButton session={session} />}
       <button
         type="button" class="stop" data-testid="stop" disabled={!active || !mayRun} title={`${t.stop} (${stopKeys})`}
         onClick={() => session.stop()}

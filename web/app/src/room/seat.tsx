@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Participant } from '../live/messages.ts'
 import { seatChoices, type LiveState } from '../live/state.ts'
 import { t } from '../strings.ts'
@@ -160,16 +160,17 @@ function RotationWords({ state }: { state: LiveState }) {
   )
 }
 
-/** When the seat goes on. Whatever this machine's clock says, it is at most one turn away. */
+/**
+ * When the seat goes on, by this page's own clock: a turn that began before this page came is
+ * known by the server's clock alone, from which this machine's may differ.
+ */
 function useEnd(rotation: LiveState['rotation']): number {
-  const [known, setKnown] = useState<{ at: string | null; ends: number }>({ at: null, ends: 0 })
-  useEffect(() => {
-    if (rotation === null || rotation.next_at === null) return setKnown({ at: null, ends: 0 })
+  return useMemo(() => {
+    if (rotation === null || rotation.next_at === null) return 0
     const whole = rotation.minutes * 60_000
-    const told = Date.parse(rotation.next_at) - Date.now()
-    setKnown({ at: rotation.next_at, ends: performance.now() + Math.max(0, Math.min(told, whole)) })
+    const left = rotation.fresh ? whole : Math.min(Math.max(0, Date.parse(rotation.next_at) - Date.now()), whole)
+    return performance.now() + left
   }, [rotation?.next_at])
-  return known.ends
 }
 
 function timeLeft(ms: number): string {

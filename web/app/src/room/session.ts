@@ -293,7 +293,7 @@ export class RoomSession {
         if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', ...this.terminal.size })
         break
       case 'run.exited':
-        void this.terminal.lines().then((lines) => this.runs.ended(msg.run, lines))
+        void this.runs.ended(msg.run, () => this.terminal.lines())
         break
       case 'driver.denied': {
         const name = this.state.value.participants.find((p) => p.id === msg.by)?.name

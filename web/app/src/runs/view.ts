@@ -47,13 +47,13 @@ export class RunView {
     if (run === null) return
     this.turnTo(run.number)
     await this.code.recount(run)
-    if (run.state === 'finished' && mayHaveProblems(run)) await this.ended(run, await this.opts.transcript(run.number).catch(() => []))
+    if (run.state === 'finished') await this.ended(run, () => this.opts.transcript(run.number).catch(() => []))
   }
 
   /** Puts what a compiler said where it belongs in the code. */
-  async ended(run: Run, lines: readonly string[]): Promise<void> {
+  async ended(run: Run, output: () => Promise<string[]>): Promise<void> {
     if (!mayHaveProblems(run)) return
-    const said = findProblems(lines, this.code.paths())
+    const said = findProblems(await output(), this.code.paths())
     if (said.length === 0) return
     const placed = new Map<string, Problem[]>()
     for (const problem of said) {
