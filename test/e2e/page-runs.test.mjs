@@ -491,6 +491,37 @@ test('the history of runs: what was printed, the code then and since, and both a
   } finally { await close() }
 })
 
+test('from the output of a former run to where its line is now', async () => {
+  const { host, guest, close } = await pair({ 'main.py': broken })
+  try {
+    await host.page.click(id('run'))
+    await host.verdict('exited')
+    await guest.page.click('.cm-content')
+    await guest.page.keyboard.press('Control+Home')
+    await guest.page.keyboard.insertText('# above\n')
+    await host.sees('# above')
+    await guest.saved()
+    await guest.page.keyboard.press('Control+Enter')
+    await host.seesOutput('line 3, in half')
+    await host.verdict('exited')
+    await host.page.click(id('run-history'))
+    await host.page.click(`${id('runs-entry')}[data-run="1"]`)
+    const row = host.page.locator('[data-testid=runs-terminal] .xterm-rows > div', { hasText: 'line 2, in half' })
+    await row.waitFor()
+    const box = await row.boundingBox()
+    // The files of the run come by themselves: the link is there when they are.
+    for (let tries = 0; ; tries++) {
+      assert.ok(tries < 1000, 'no link came')
+      await host.page.mouse.move(box.x + 40 + tries % 30, box.y + box.height / 2)
+      if (await host.page.locator('[data-testid=runs-terminal] .xterm-cursor-pointer').count() > 0) break
+    }
+    await host.page.mouse.down()
+    await host.page.mouse.up()
+    await host.page.waitForSelector(id('runs'), { state: 'detached' })
+    await host.atLine('    return x / 0')
+  } finally { await close() }
+})
+
 test('a run that was given its input is run again with it', async () => {
   const { host, guest, close } = await pair({ 'main.py': echo })
   try {
@@ -503,7 +534,6 @@ test('a run that was given its input is run again with it', async () => {
     await guest.seesOutput(`read 'kept'`)
     await guest.page.click(id('run-history'))
     await guest.page.click(id('runs-now'))
-    await host.page.waitForFunction(() => document.querySelector('[data-testid=run-history]') !== null)
     await guest.page.click(id('run-history'))
     await guest.page.waitForSelector(`${id('runs-entry')}[data-run="2"]`)
     await guest.page.waitForSelector(`${id('runs-verdict')} >> text=exit status 0`)

@@ -57,7 +57,7 @@ export function History({ session, onClose }: HistoryProps) {
             </ul>
             {all.length >= LISTED && <p class="soft"><small>{t.runs.earlier}</small></p>}
           </nav>
-          <Details key={run.number} session={session} run={run} onRun={() => dialog.current?.close()} />
+          <Details key={run.number} session={session} run={run} onLeave={() => dialog.current?.close()} />
         </div>
       )}
     </dialog>
@@ -94,12 +94,12 @@ function timeOf({ created_at: at }: Run): string {
 const views = [['output', t.runs.output], ['code', t.runs.code], ['changes', t.runs.changes]] as const
 type View = (typeof views)[number][0]
 
-function Details({ session, run, onRun }: { session: RoomSession; run: Run; onRun(): void }) {
+function Details({ session, run, onLeave }: { session: RoomSession; run: Run; onLeave(): void }) {
   const [view, setView] = useState<View>('output')
   const may = session.mayRun.value && session.online.value
   const busy = session.active.value
   const again = (code: 'now' | 'then'): void => {
-    onRun()
+    onLeave()
     void session.runAgain(run, code)
   }
   return (
@@ -116,7 +116,7 @@ function Details({ session, run, onRun }: { session: RoomSession; run: Run; onRu
           <button type="button" class="secondary small" data-testid="runs-then" disabled={busy} title={busy ? t.runs.busy : ''} onClick={() => again('then')}><PlayIcon />{t.runs.runThen}</button>
         </>}
       </div>
-      {view === 'output' && <OutputAgain session={session} run={run} />}
+      {view === 'output' && <OutputAgain session={session} run={run} onLeave={onLeave} />}
       {view === 'code' && <CodeThen session={session} run={run} />}
       {view === 'changes' && <CodeChanges session={session} run={run} />}
       {run.state === 'finished' && <div class="verdict" data-testid="runs-verdict"><Ended run={run} /></div>}
