@@ -55,6 +55,11 @@ async function person(room, role, name, { from = browser, on = server, init, ...
     verdict: (status) => page.waitForSelector(`.run-pane ${id('verdict')}[data-state=finished][data-status=${status}]`),
     running: () => page.waitForSelector(`${id('verdict')}[data-state=running]`),
     driver: (who) => page.waitForSelector(`${id('driver')}[data-driver="${who}"]`),
+    /** The texts of the lines that are marked, each found by where its mark stands. */
+    marked: (kind) => page.evaluate((mark) => [...document.querySelectorAll(`.line-mark-${mark}`)].map((m) => {
+      const { top, height } = m.getBoundingClientRect()
+      return [...document.querySelectorAll('.editor-pane .cm-line')].find((line) => Math.abs(line.getBoundingClientRect().top - top) < height / 2)?.textContent ?? null
+    }), kind),
     age: (edits) => page.waitForSelector(`${id('run-age')}[data-edits="${edits}"]`, { state: 'attached' }),
     /** The line of the editor in which the cursor is, once that is the one that is wanted. */
     atLine: (text) => page.waitForFunction((want) => document.activeElement?.matches('.cm-content') && document.querySelector('.cm-activeLine')?.textContent === want, text),
@@ -140,7 +145,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     await host.verdict('exited')
     await guest.seesOutput('line 2, in half')
     for (const who of [host, guest]) await who.age(0)
-    assert.equal(await host.page.locator('.run-mark-changed').count(), 0)
+    assert.equal(await host.page.locator('.line-mark-changed').count(), 0)
 
     // Two lines above, typed by the guest: both see how old the output is, and which lines are new.
     await guest.page.click('.cm-content')
@@ -150,8 +155,9 @@ test('output says how old it is; its lines lead to where the code is now', async
     await guest.page.keyboard.type('# ')
     for (const who of [host, guest]) {
       await who.page.waitForSelector(`${id('run-age')} >> text=Output is 4 edits old`)
-      await who.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 3)
+      await who.page.waitForFunction(() => document.querySelectorAll('.line-mark-changed').length === 3)
     }
+    assert.deepEqual(await guest.marked('changed').then((lines) => lines.map((line) => line?.slice(0, 2))), ['# ', '# ', '# '])
     await host.picture('stale-light')
     await guest.picture('stale-dark')
     await guest.accessible()
@@ -180,7 +186,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     const late = await person(room, 'viewer', 'Vera')
     try {
       await late.age(4)
-      await late.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 3)
+      await late.page.waitForFunction(() => document.querySelectorAll('.line-mark-changed').length === 3)
     } finally { await late.close() }
     await guest.page.keyboard.press('Control+Home')
     for (let n = 0; n < 2; n++) await guest.page.keyboard.press('Shift+ArrowDown')
@@ -189,7 +195,7 @@ test('output says how old it is; its lines lead to where the code is now', async
     await guest.page.keyboard.press('Delete')
     for (const who of [host, guest]) {
       await who.age(0)
-      await who.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 0)
+      await who.page.waitForFunction(() => document.querySelectorAll('.line-mark-changed').length === 0)
     }
     await guest.page.keyboard.type('x')
     await host.age(6)
@@ -218,7 +224,7 @@ test('how old output is stays right when the connection was lost, also for who w
       await who.page.waitForSelector(`${id('connection')}[data-state=connected]`)
       await who.sees('# away')
       await who.age(1)
-      await who.page.waitForFunction(() => document.querySelectorAll('.run-mark-changed').length === 1)
+      await who.page.waitForFunction(() => document.querySelectorAll('.line-mark-changed').length === 1)
     }
     await guest.page.click(id('places'))
     await guest.page.click(`${id('places-list')} >> text=main.py, line 5`)
@@ -288,7 +294,7 @@ test('what a compiler says stands in the code, until the next run', async () => 
     await host.page.click(id('run'))
     await Promise.all([host.verdict('compile_failed'), guest.verdict('compile_failed')])
     for (const who of [host, guest]) await who.page.waitForSelector('.cm-lintRange-error')
-    assert.equal(await host.page.locator('.run-mark-problem').count(), 1)
+    assert.deepEqual(await host.marked('problem'), ['  puts("hi")'])
     assert.match(await host.page.textContent(id('verdict')), /Did not compile/)
     await host.page.click('.cm-content')
     await host.page.keyboard.press('F8')
@@ -321,7 +327,7 @@ test('what a compiler says stands in the code, until the next run', async () => 
     await host.verdict('exited')
     assert.match(await host.page.textContent(id('verdict')), /exit status 4/)
     assert.match(await host.page.textContent(id('cpu')), /CPU/)
-    for (const who of [host, guest]) await who.page.waitForFunction(() => document.querySelector('.cm-lintRange-error, .run-mark-problem') === null)
+    for (const who of [host, guest]) await who.page.waitForFunction(() => document.querySelector('.cm-lintRange-error, .line-mark-problem') === null)
   } finally { await close() }
 })
 

@@ -13,7 +13,7 @@ type Mark = Change | 'problem'
 class LineMarker extends GutterMarker {
   constructor(private readonly kind: Mark, private readonly words: string) {
     super()
-    this.elementClass = `run-mark run-mark-${kind}`
+    this.elementClass = `line-mark line-mark-${kind}`
   }
 
   override eq(other: LineMarker): boolean {
