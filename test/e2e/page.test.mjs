@@ -216,7 +216,7 @@ test('an exit status, a traceback and a limit are told in words', async () => {
     await host.verdict('memory_limit')
     assert.match(await host.page.textContent(id('verdict')), /Ran out of memory.*256 MiB/)
     // The same is told to a screen reader.
-    assert.match(await host.page.textContent(id('announcement')), /Ran out of memory/)
+    await host.page.waitForSelector(`${id('announcement')} >> text=Ran out of memory`, { state: 'attached' })
     await host.picture('5-memory-limit-light')
   } finally { await close() }
 })

@@ -1,6 +1,7 @@
 // The few HTTP calls that the page makes.
-import type { Language, Role } from './live/messages.ts'
+import type { Language, Role, Run } from './live/messages.ts'
 import type { PlaybackPage } from './playback/log.ts'
+import type { CodeFile } from './runs/code.ts'
 
 /** A refusal in the server's words (RFC 9457). */
 export class ApiError extends Error {
@@ -52,6 +53,41 @@ export const playback = (room: string, query: string, token: string, signal: Abo
 /** Runs the files as they were at a time, in the room. */
 export const runMoment = (room: string, at: number, token: string): Promise<unknown> =>
   call('POST', `/rooms/${room}/runs`, token, { at: new Date(at).toISOString() })
+
+/** The last runs of a room, the newest first. */
+export const runs = (room: string, token: string): Promise<Run[]> => call('GET', `/rooms/${room}/runs`, token)
+
+/** How many edits of the document there were since a run's code. */
+export const editsSince = async (room: string, run: number, token: string): Promise<number> =>
+  (await call<{ edits_since: number }>('GET', `/rooms/${room}/runs/${run}`, token)).edits_since
+
+/** The files as a run got them. */
+export const filesOfRun = async (room: string, run: number, token: string): Promise<CodeFile[]> =>
+  (await call<{ files: CodeFile[] }>('GET', `/rooms/${room}/files?run=${run}`, token)).files
+
+/** All that a run has printed. */
+export async function runOutput(room: string, run: number, token: string): Promise<Uint8Array> {
+  const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` } })
+  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  return new Uint8Array(await answer.arrayBuffer())
+}
+
+interface StdinPage {
+  events: { data: { run: number; data?: string } }[]
+  next: string
+  more: boolean
+}
+
+/** The input that a run was given when it was started. */
+export async function givenStdin(room: string, run: Run, token: string): Promise<string> {
+  let query = `kind=stdin&limit=1000${run.created_at === undefined ? '' : `&since=${encodeURIComponent(run.created_at)}`}`
+  for (;;) {
+    const page = await call<StdinPage>('GET', `/rooms/${room}/history?${query}`, token)
+    const found = page.events.find((e) => e.data.run === run.number)
+    if (found !== undefined || !page.more) return found?.data.data ?? ''
+    query = `kind=stdin&limit=1000&after=${encodeURIComponent(page.next)}`
+  }
+}
 
 /** A file that a run left. */
 export async function artefact(room: string, run: number, path: string, token: string, signal?: AbortSignal): Promise<Blob> {

@@ -55,6 +55,17 @@ test('requests are kept in order, once each, and go with their person', () => {
   assert.deepEqual(reduce(s, hello(person('a'), [person('b')], 'a', ['b'])).requests, ['b'])
 })
 
+test('how the seat goes round is known from hello on, until it ends', () => {
+  const rotation = { minutes: 5, next_at: '2026-01-31T12:00:00Z', next: 'b' }
+  let s = after({ ...hello(person('a'), [person('b')], 'a'), rotation } as ServerMessage)
+  assert.deepEqual(s.rotation, { ...rotation, fresh: false })
+  s = reduce(s, { type: 'driver.rotation', ...rotation, next: null })
+  assert.deepEqual(s.rotation, { ...rotation, next: null, fresh: false }, 'another is next, the turn is the same')
+  s = reduce(s, { type: 'driver.rotation', minutes: 5, next_at: '2026-01-31T12:05:00Z', next: 'b', by: 'a' })
+  assert.deepEqual(s.rotation, { minutes: 5, next_at: '2026-01-31T12:05:00Z', next: 'b', fresh: true })
+  assert.equal(reduce(s, { type: 'driver.rotation', minutes: 0, next_at: null, next: null }).rotation, null)
+})
+
 test('a run goes through its states, and an older one never comes back', () => {
   let s = after(hello(person('a')), { type: 'run.queued', run: run(2, { state: 'queued' }), position: 3 })
   assert.deepEqual([s.run?.state, s.position], ['queued', 3])

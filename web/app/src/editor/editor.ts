@@ -24,6 +24,8 @@ export interface EditorOptions {
   /** This person's own undo history of the file; it outlives the view. */
   undo: Y.UndoManager
   readOnly: boolean
+  /** What others have to say of the text. */
+  extra?: Extension
 }
 
 /** How long after Escape the Tab key moves the focus. */
@@ -36,7 +38,7 @@ export class FileEditor {
   private readonly access = new Compartment()
   private gone = false
 
-  constructor({ parent, text, path, awareness, undo, readOnly }: EditorOptions) {
+  constructor({ parent, text, path, awareness, undo, readOnly, extra = [] }: EditorOptions) {
     this.view = new EditorView({
       parent,
       state: EditorState.create({
@@ -60,6 +62,7 @@ export class FileEditor {
           this.grammar.of([]),
           this.named.of(naming(path)),
           this.access.of(accessTo(readOnly)),
+          extra,
           look,
         ],
       }),

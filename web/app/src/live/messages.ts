@@ -56,7 +56,10 @@ export interface Run {
   number: number
   language: string
   entry: string
+  args?: string[] | null
   mode: 'terminal' | 'pipes'
+  /** 'given' where the program got all of its input when it began. */
+  stdin?: 'driver' | 'given' | ''
   state: RunState
   stage?: 'compile' | 'run' | ''
   status?: RunStatus | ''
@@ -69,6 +72,18 @@ export interface Run {
   artefacts?: Artefact[]
   started_by: string
   started_by_name: string
+  created_at?: string
+  /** Of the code that was run, in base64. */
+  state_vector?: string
+}
+
+/** How the seat goes round by itself. */
+export interface Rotation {
+  minutes: number
+  /** When it is handed on, RFC 3339 by the server's clock. */
+  next_at: string | null
+  /** To whom; null while nobody else may drive. */
+  next: string | null
 }
 
 export type DriverReason = 'taken' | 'given' | 'released' | 'left' | 'granted' | 'rotated'
@@ -76,12 +91,14 @@ export type DriverReason = 'taken' | 'given' | 'released' | 'left' | 'granted' |
 export type ServerMessage =
   | {
       type: 'hello'; protocol: number; you: Participant; resume: string; participants: Participant[]
-      driver: string | null; requests: string[]; room: RoomInfo; languages: Language[] | null; run: Run | null
+      driver: string | null; requests: string[]; rotation?: Rotation | null; room: RoomInfo; languages: Language[] | null; run: Run | null
     }
   | { type: 'participant.joined' | 'participant.left' | 'participant.updated'; participant: Participant }
   | { type: 'driver.changed'; driver: string | null; by: string | null; reason: DriverReason }
   | { type: 'driver.requested'; participant: Participant }
   | { type: 'driver.requests'; requests: string[] }
+  | { type: 'driver.denied'; by: string }
+  | ({ type: 'driver.rotation'; by?: string } & Rotation)
   | { type: 'run.queued'; run: Run; position: number }
   | { type: 'run.started' | 'run.exited'; run: Run }
   | { type: 'run.stage'; run: Run; stage: 'compile' | 'run' }
@@ -94,13 +111,27 @@ export type ServerMessage =
   | { type: 'error'; code: string; message: string; ref?: unknown }
   | { type: 'pong' }
 
+/** How a run begins; what is left out is the room's, or as usual. */
+export interface RunStart {
+  language?: string
+  entry?: string
+  args?: string[]
+  mode?: 'terminal' | 'pipes' | 'tests'
+  /** All that the program gets to read. */
+  stdin?: string
+  /** Of the files as they were at an RFC 3339 time. */
+  at?: string
+}
+
 export type ClientMessage =
-  | { type: 'run.start'; cols: number; rows: number; language?: string; entry?: string }
+  | ({ type: 'run.start'; cols: number; rows: number } & RunStart)
   | { type: 'run.stop' | 'stdin.eof'; run: number }
   | { type: 'signal'; run: number; signal: 'INT' | 'TERM' | 'KILL' }
   | { type: 'resize'; cols: number; rows: number }
-  | { type: 'driver.request' | 'driver.take' | 'driver.release' | 'saved?' | 'ping' }
-  | { type: 'driver.give'; to: string }
+  | { type: 'driver.request'; withdraw?: true }
+  | { type: 'driver.rotate'; minutes: number }
+  | { type: 'driver.take' | 'driver.release' | 'saved?' | 'ping' }
+  | { type: 'driver.give' | 'driver.grant' | 'driver.deny'; to: string }
   | { type: 'participant.update'; name: string; hue: number }
   | { type: 'participant.remove'; id: string }
   | { type: 'room.update'; title?: string; locked?: boolean; driver_only?: boolean; runs_enabled?: boolean; ended?: boolean }

@@ -1,6 +1,9 @@
 // What the page knows of people and runs: a value, and how each message of the
 // server changes it. No socket, no clock, no DOM.
-import type { Language, Participant, RoomInfo, Run, ServerMessage } from './messages.ts'
+import type { Language, Participant, Rotation, RoomInfo, Run, ServerMessage } from './messages.ts'
+
+/** How the seat goes round; fresh says that its present turn began while this page was there. */
+export type SeatRotation = Rotation & { fresh: boolean }
 
 export interface LiveState {
   you: Participant | null
@@ -8,6 +11,8 @@ export interface LiveState {
   driver: string | null
   /** Whose requests for the seat wait, oldest first. */
   requests: readonly string[]
+  /** How the seat goes round, or null while it does not. */
+  rotation: SeatRotation | null
   room: RoomInfo | null
   languages: readonly Language[]
   run: Run | null
@@ -20,7 +25,7 @@ export interface LiveState {
 }
 
 export const initialState: LiveState = {
-  you: null, participants: [], driver: null, requests: [], room: null, languages: [], run: null, left: null, storageProblem: '', position: null,
+  you: null, participants: [], driver: null, requests: [], rotation: null, room: null, languages: [], run: null, left: null, storageProblem: '', position: null,
 }
 
 function withParticipant(all: readonly Participant[], one: Participant): Participant[] {
@@ -39,6 +44,11 @@ function leftBy(run: Run | null, before: Run | null): Run | null {
   return run?.artefacts?.length ? run : null
 }
 
+/** A new time is that of a turn that begins now; else only who is next is another. */
+function rotated(before: SeatRotation | null, { minutes, next_at, next }: Rotation): SeatRotation {
+  return { minutes, next_at, next, fresh: before?.next_at === next_at ? before.fresh : true }
+}
+
 export function reduce(state: LiveState, msg: ServerMessage): LiveState {
   switch (msg.type) {
     case 'hello':
@@ -47,6 +57,7 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         participants: withParticipant(msg.participants, msg.you),
         driver: msg.driver,
         requests: msg.requests,
+        rotation: msg.rotation == null ? null : { ...msg.rotation, fresh: false },
         room: msg.room,
         languages: msg.languages ?? [],
         run: msg.run,
@@ -75,6 +86,8 @@ export function reduce(state: LiveState, msg: ServerMessage): LiveState {
         : { ...state, requests: [...state.requests, msg.participant.id] }
     case 'driver.requests':
       return { ...state, requests: msg.requests }
+    case 'driver.rotation':
+      return { ...state, rotation: msg.minutes === 0 ? null : rotated(state.rotation, msg) }
     case 'run.queued':
       return { ...state, run: newerRun(state, msg.run), position: msg.position }
     case 'run.started':

@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import * as Y from 'yjs'
 import { textOf, type FileEntry } from '../doc/files.ts'
 import { FileEditor } from '../editor/editor.ts'
+import { runInEditor } from '../runs/marks.ts'
 import { t } from '../strings.ts'
 import type { RoomSession } from './session.ts'
 import { Splitter } from './splitter.tsx'
@@ -51,6 +52,7 @@ function Editor({ session, file, histories }: EditorProps) {
     }
     const made = new FileEditor({
       parent: place.current, text, path: file.path, awareness: session.doc.provider.awareness, undo, readOnly,
+      extra: runInEditor(session.runs, file.id),
     })
     editor.current = made
     // Focus follows what was just opened, but is taken from nobody's hands.

@@ -1,6 +1,6 @@
 // An open room: top bar, sidebar, editor, terminal. On a narrow screen the
 // three stand behind tabs.
-import { useComputed, useSignal } from '@preact/signals'
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
 import { t } from '../strings.ts'
@@ -24,6 +24,8 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const view = useSignal<View>('code')
   const title = useComputed(() => session.title.value)
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
+  // A jump to a line shows the code, where a narrow screen shows something else.
+  useSignalEffect(() => { if (session.runs.jumps.value > 0) view.value = 'code' })
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />

@@ -1,11 +1,14 @@
 import { useEffect, useRef } from 'preact/hooks'
+import { HistoryButton } from '../runs/history-button.tsx'
+import { RunOptionsButton } from '../runs/run-options.tsx'
+import { FindBar, TerminalBar } from '../runs/terminal-bar.tsx'
 import { runKeys, stopKeys, t } from '../strings.ts'
 import { dark } from '../theme.ts'
 import { PlayIcon, StopIcon } from '../ui/icons.tsx'
 import { Artefacts } from './artefacts.tsx'
 import { Seat } from './seat.tsx'
 import type { RoomSession } from './session.ts'
-import { VerdictLine } from './verdict-line.tsx'
+import { underway, VerdictLine } from './verdict-line.tsx'
 
 export function RunPane({ session }: { session: RoomSession }) {
   const place = useRef<HTMLDivElement>(null)
@@ -31,8 +34,10 @@ export function RunPane({ session }: { session: RoomSession }) {
     <section class="run-pane" aria-label={t.output}>
       <RunBar session={session} />
       <Seat session={session} />
+      <TerminalBar session={session} />
       <div class="terminal-frame" data-live={active && mine} data-watch={active && !mine}>
         <div class="terminal" data-testid="terminal" ref={place} />
+        <FindBar terminal={terminal} />
         {never && <p class="pane-message over">{t.runHint}</p>}
       </div>
       <Artefacts session={session} />
@@ -53,13 +58,15 @@ function RunBar({ session }: { session: RoomSession }) {
       >
         <PlayIcon />{t.run}<kbd class="wide">{runKeys}</kbd>
       </button>
+      {session.state.value.you?.role !== 'viewer' && <RunOptionsButton session={session} />}
       <button
         type="button" class="stop" data-testid="stop" disabled={!active || !mayRun} title={`${t.stop} (${stopKeys})`}
         onClick={() => session.stop()}
       >
         <StopIcon />{t.stop}
       </button>
-      <span class="run-note">{off ? t.runsDisabled : ''}</span>
+      <span class="run-note" data-testid="run-state">{off ? t.runsDisabled : active ? underway(session) : ''}</span>
+      <HistoryButton session={session} />
     </div>
   )
 }

@@ -8,9 +8,15 @@ import { fromBase64 } from '../doc/vector.ts'
 import * as identity from '../identity.ts'
 import { roomLink, socketOrigin } from '../links.ts'
 import { LiveClient, type Ending, type Link } from '../live/client.ts'
-import type { Participant, Role, ServerMessage } from '../live/messages.ts'
+import type { Participant, Role, Run, RunStart, ServerMessage } from '../live/messages.ts'
 import * as live from '../live/state.ts'
+import { Announcer } from '../runs/announcer.ts'
+import { loadOptions, saveOptions, splitArgs, startFields, type RunOptions } from '../runs/options.ts'
+import { findPlaces, type Place } from '../runs/places.ts'
+import type { CodeFile } from '../runs/code.ts'
+import { RunView } from '../runs/view.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
+import { plainText } from '../terminal/text.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
 
 /** How long a refusal stays to be read. */
@@ -35,6 +41,9 @@ export class RoomSession {
   readonly openFile = signal('')
   readonly doc: DocSession
   readonly terminal: RunTerminal
+  /** The shown run beside the code: its age, the places that it names, what a compiler said. */
+  readonly runs: RunView
+  readonly runOptions: Signal<RunOptions>
 
   readonly mayEdit = computed(() => live.mayEdit(this.state.value))
   readonly mayRun = computed(() => live.mayRun(this.state.value))
@@ -49,6 +58,7 @@ export class RoomSession {
   })
 
   private readonly live: LiveClient
+  private readonly announcer = new Announcer((words) => { this.announcement.value = words })
   private startedAt = -Infinity
   private noticeTimer: ReturnType<typeof setTimeout> | undefined
 
@@ -61,7 +71,9 @@ export class RoomSession {
       label: t.terminalLabel,
       onInput: (text) => this.type(text),
       onSize: (cols, rows) => { if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', cols, rows }) },
+      places: { find: (text) => findPlaces(text, this.runs.code.paths()), open: (place) => this.goTo(place) },
     })
+    this.runOptions = signal(loadOptions(room))
     const { name, hue } = this.me.value
     this.live = new LiveClient({
       url: `${origin}/live/${room}`, token, name, hue, resume: identity.loadResume(room), session,
@@ -73,6 +85,16 @@ export class RoomSession {
       probe: (tok) => api.probeRoom(room, tok),
     })
     this.doc = new DocSession(`${origin}/sync`, room, token, session, () => { this.live.send({ type: 'saved?' }) })
+    this.runs = new RunView({
+      doc: this.doc.doc,
+      loaded: this.doc.loaded,
+      filesOf: (run) => api.filesOfRun(room, run, this.token),
+      editsSince: (run) => api.editsSince(room, run, this.token),
+      transcript: async (run) => plainText(await this.runOutput(run)).split('\n'),
+      open: (file) => { this.openFile.value = file },
+    })
+    // What came while this page was away came as one: the server knows how many edits it is.
+    this.doc.provider.on('sync', (synced) => { if (synced) void this.runs.code.recount(this.state.value.run) })
     this.shareIdentity()
   }
 
@@ -82,6 +104,8 @@ export class RoomSession {
 
   close(): void {
     clearTimeout(this.noticeTimer)
+    this.announcer.close()
+    this.runs.close()
     this.live.close()
     this.doc.close()
   }
@@ -89,9 +113,43 @@ export class RoomSession {
   // Runs.
 
   start(): void {
+    const split = splitArgs(this.runOptions.value.args)
+    if ('unclosed' in split) this.tell(t.runs.badArgs(t.runs.unclosed[split.unclosed]))
+    else this.launch(startFields(this.runOptions.value, this.doc.files.value.map((f) => f.path)))
+  }
+
+  setRunOptions(change: Partial<RunOptions>): void {
+    this.runOptions.value = { ...this.runOptions.value, ...change }
+    saveOptions(this.room, this.runOptions.value)
+  }
+
+  /** Runs again as a former run was started: the code as it is now, or as it was then. */
+  async runAgain(run: Run, code: 'now' | 'then'): Promise<void> {
+    try {
+      this.launch({
+        language: run.language, entry: run.entry, mode: run.mode, ...(run.args?.length ? { args: run.args } : {}),
+        ...(run.stdin === 'given' ? { stdin: await api.givenStdin(this.room, run, this.token) } : {}),
+        ...(code === 'then' && run.created_at !== undefined ? { at: run.created_at } : {}),
+      })
+    } catch (err) {
+      this.tell(err instanceof Error ? err.message : String(err))
+    }
+  }
+
+  /** Goes to where a line that the shown run has named is now. */
+  goTo(place: Place): void {
+    void this.runs.goTo(place).then((there) => { if (!there) this.tell(t.runs.placeGone(place.path)) })
+  }
+
+  readonly listRuns = (): Promise<Run[]> => api.runs(this.room, this.token)
+  readonly runFiles = (run: number): Promise<CodeFile[]> => api.filesOfRun(this.room, run, this.token)
+  readonly runOutput = (run: number): Promise<Uint8Array> => api.runOutput(this.room, run, this.token)
+
+  private launch(how: RunStart): void {
     if (!this.mayRun.value || this.active.value) return
     this.startedAt = performance.now()
-    this.live.send({ type: 'run.start', ...this.terminal.size })
+    this.tell('') // what kept the last try from starting is over
+    this.live.send({ type: 'run.start', ...this.terminal.size, ...how })
   }
 
   /** Whether the run that just began is the one this person asked for. */
@@ -129,6 +187,10 @@ export class RoomSession {
   giveSeat(to: string): void { this.live.send({ type: 'driver.give', to }) }
 
   requestSeat(): void { this.live.send({ type: 'driver.request' }) }
+  withdrawRequest(): void { this.live.send({ type: 'driver.request', withdraw: true }) }
+  grantSeat(to: string): void { this.live.send({ type: 'driver.grant', to }) }
+  denySeat(to: string): void { this.live.send({ type: 'driver.deny', to }) }
+  rotateSeat(minutes: number): void { this.live.send({ type: 'driver.rotate', minutes }) }
 
   // People and the room.
 
@@ -211,15 +273,17 @@ export class RoomSession {
       this.terminal.setAccepts(this.isDriver.value && this.active.value)
     })
     const words = announcementFor(before, this.state.value, msg)
-    if (words !== '') this.announcement.value = words
+    if (words !== '') this.announcer.say(words)
     switch (msg.type) {
       case 'hello':
         this.doc.recheck()
         if (msg.run !== null) this.terminal.show(msg.run.number)
+        void this.runs.found(msg.run)
         break
       case 'run.queued':
       case 'run.started':
         this.terminal.show(msg.run.number)
+        this.runs.began(msg.run)
         if (this.isDriver.value) this.live.send({ type: 'resize', ...this.terminal.size })
         break
       case 'driver.changed':
@@ -228,6 +292,14 @@ export class RoomSession {
         // The program's terminal has the size of the one who types into it.
         if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', ...this.terminal.size })
         break
+      case 'run.exited':
+        void this.runs.ended(msg.run, () => this.terminal.lines())
+        break
+      case 'driver.denied': {
+        const name = this.state.value.participants.find((p) => p.id === msg.by)?.name
+        this.tell(name === undefined ? t.seat.deniedUnknown : t.seat.denied(name))
+        break
+      }
       case 'run.stdin':
         this.terminal.echo(msg.data)
         break
@@ -269,6 +341,9 @@ export function announcementFor(before: live.LiveState, after: live.LiveState, m
     }
     case 'driver.requested':
       return t.driverAsks(msg.participant.name)
+    case 'driver.rotation':
+      if ((before.rotation?.minutes ?? 0) === msg.minutes) return ''
+      return msg.minutes === 0 ? t.seat.rotationOff : t.seat.rotationSet(String(msg.minutes))
     case 'run.started':
       return t.says.runStarted(msg.run.started_by_name)
     case 'run.exited': {

@@ -1,3 +1,4 @@
+import type { ISearchDecorationOptions } from '@xterm/addon-search'
 import type { ITheme } from '@xterm/xterm'
 
 // Sixteen colours of equal weight; each has at least 4.5:1 on its background.
@@ -20,3 +21,8 @@ const dark: ITheme = {
 }
 
 export const terminalTheme = (isDark: boolean): ITheme => (isDark ? dark : light)
+
+/** What was found, and of that what is shown now. Colours of a terminal's marks have no other form. */
+export const matchColours = (isDark: boolean): ISearchDecorationOptions => (isDark
+  ? { matchBackground: '#4a4420', activeMatchBackground: '#27504f', activeMatchBorder: '#4fd1c5', matchOverviewRuler: '#8a7b2e', activeMatchColorOverviewRuler: '#4fd1c5' }
+  : { matchBackground: '#fbe9a7', activeMatchBackground: '#b9ddd9', activeMatchBorder: '#0f766e', matchOverviewRuler: '#c9a400', activeMatchColorOverviewRuler: '#0f766e' })

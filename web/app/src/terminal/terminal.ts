@@ -1,20 +1,37 @@
 // The terminal pane: xterm.js, fed with output frames, and the driver's typing
 // out of it.
+import { effect, signal } from '@preact/signals'
 import { FitAddon } from '@xterm/addon-fit'
+import type { ISearchOptions, SearchAddon } from '@xterm/addon-search'
 import { Terminal } from '@xterm/xterm'
+import { keep, load, local } from '../identity.ts'
 import { OutputCursor, PTY, STDERR, type OutputFrame } from '../live/frames.ts'
-import { terminalTheme } from './look.ts'
+import { placeLinks, printedLines, type PlaceLinks } from './links.ts'
+import { matchColours, terminalTheme } from './look.ts'
+import { withReturns } from './text.ts'
+import { drawByWebGL } from './webgl.ts'
 
 export interface TerminalOptions {
   label: string
   onInput(text: string): void
   onSize(cols: number, rows: number): void
+  /** Lines of files that are links in what is printed. */
+  places?: PlaceLinks
+}
+
+/** Which match of a search is shown, from 1, and how many there are. */
+export interface Matches {
+  at: number
+  of: number
 }
 
 const RED = '\x1b[31m'
 const DIM = '\x1b[2m'
 const PLAIN = '\x1b[0m'
 const LINES_KEPT = 20_000
+const SPOKEN = 'corun.spoken'
+/** Whether terminals can be read by a screen reader, which costs time where much is printed: for all of this browser's. */
+const spoken = signal(load<boolean>(local, SPOKEN) === true)
 
 export class RunTerminal {
   private readonly term: Terminal
@@ -23,10 +40,18 @@ export class RunTerminal {
   private readonly encoder = new TextEncoder()
   private watcher: ResizeObserver | undefined
   private accepts = false
+  private dark = false
+  private gone = false
+  private search: Promise<SearchAddon> | undefined
+  /** Whether something is looked for in the output. */
+  readonly finding = signal(false)
+  readonly spoken = spoken
+  private readonly stopFollowing: () => void
+  readonly matches = signal<Matches>({ at: 0, of: 0 })
 
   constructor(private readonly opts: TerminalOptions) {
     this.term = new Terminal({
-      allowProposedApi: false,
+      allowProposedApi: true, // marks on what was found
       cursorBlink: false,
       cursorInactiveStyle: 'outline',
       disableStdin: true,
@@ -34,7 +59,6 @@ export class RunTerminal {
       fontFamily: 'ui-monospace, "SF Mono", SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
       fontSize: 13,
       lineHeight: 1.3,
-      screenReaderMode: false,
       scrollback: LINES_KEPT,
       theme: terminalTheme(false),
     })
@@ -42,6 +66,11 @@ export class RunTerminal {
     this.term.onData((text) => { if (this.accepts) this.opts.onInput(text) })
     this.term.onResize(({ cols, rows }) => this.opts.onSize(cols, rows))
     this.term.attachCustomKeyEventHandler((event) => this.takesKey(event))
+    this.stopFollowing = effect(() => {
+      this.term.options.screenReaderMode = spoken.value
+      keep(local, SPOKEN, spoken.value ? true : null)
+    })
+    if (opts.places !== undefined) this.term.registerLinkProvider(placeLinks(this.term, opts.places))
   }
 
   open(parent: HTMLElement): void {
@@ -50,6 +79,11 @@ export class RunTerminal {
     this.watcher = new ResizeObserver(() => this.refit())
     this.watcher.observe(parent)
     this.refit()
+    void this.loadLinks()
+    void drawByWebGL(this.term, () => this.gone, (renderer) => {
+      parent.dataset.renderer = renderer
+      this.refit() // cells are not as large in both
+    })
   }
 
   get size(): { cols: number; rows: number } {
@@ -64,6 +98,7 @@ export class RunTerminal {
   }
 
   setDark(dark: boolean): void {
+    this.dark = dark
     this.term.options.theme = terminalTheme(dark)
   }
 
@@ -108,9 +143,64 @@ export class RunTerminal {
     this.term.focus()
   }
 
+  /** All that is printed, line by line, when what was written last is there. */
+  async lines(): Promise<string[]> {
+    await new Promise<void>((done) => this.term.write('', done))
+    return printedLines(this.term)
+  }
+
+  /** What is selected, or else all. */
+  async textToCopy(): Promise<string> {
+    return this.term.hasSelection() ? this.term.getSelection() : (await this.lines()).join('\n')
+  }
+
+  /** Empties the screen here; the run, the transcript and others' screens stay as they are. */
+  clear(): void {
+    this.term.clear()
+  }
+
+  /** Goes to the next place where a text stands, or the one before. */
+  async find(text: string, way: 'next' | 'before' | 'typing'): Promise<void> {
+    const search = await (this.search ??= this.loadSearch())
+    if (this.gone) return
+    if (text === '') return this.stopMatching(search)
+    const options: ISearchOptions = { incremental: way === 'typing', decorations: matchColours(this.dark) }
+    if (way === 'before') search.findPrevious(text, options)
+    else search.findNext(text, options)
+  }
+
+  async endFind(): Promise<void> {
+    this.finding.value = false
+    if (this.search !== undefined) this.stopMatching(await this.search)
+    if (!this.gone) this.focus()
+  }
+
   dispose(): void {
+    this.gone = true
+    this.stopFollowing()
     this.watcher?.disconnect()
     this.term.dispose()
+  }
+
+  private stopMatching(search: SearchAddon): void {
+    search.clearDecorations()
+    this.term.clearSelection()
+    this.matches.value = { at: 0, of: 0 }
+  }
+
+  private async loadSearch(): Promise<SearchAddon> {
+    const { SearchAddon } = await import('@xterm/addon-search')
+    const search = new SearchAddon()
+    if (this.gone) return search
+    this.term.loadAddon(search)
+    search.onDidChangeResults(({ resultIndex, resultCount }) => { this.matches.value = { at: resultIndex + 1, of: resultCount } })
+    return search
+  }
+
+  /** Addresses of the web that a program prints; they open elsewhere, and are told nothing of this room. */
+  private async loadLinks(): Promise<void> {
+    const { WebLinksAddon } = await import('@xterm/addon-web-links')
+    if (!this.gone) this.term.loadAddon(new WebLinksAddon((_event, uri) => { open(uri, '_blank', 'noopener,noreferrer') }))
   }
 
   private refit(): void {
@@ -129,20 +219,13 @@ export class RunTerminal {
     // With text selected Ctrl+C copies, otherwise it interrupts the program.
     if (mod && event.key === 'c' && this.term.hasSelection()) return false
     if (mod && event.key === 'v') return false
+    if (mod && !event.shiftKey && !event.altKey && event.key.toLowerCase() === 'f') {
+      event.preventDefault()
+      if (event.type === 'keydown') this.finding.value = true
+      return false
+    }
+    // What closes a dialog that holds a terminal closes it while nothing reads keys.
+    if (event.key === 'Escape' && !this.accepts) return false
     return true
   }
-}
-
-/** Puts a return before each line feed. */
-function withReturns(data: Uint8Array): Uint8Array {
-  let feeds = 0
-  for (const byte of data) if (byte === 10) feeds++
-  if (feeds === 0) return data
-  const out = new Uint8Array(data.length + feeds)
-  let at = 0
-  for (const byte of data) {
-    if (byte === 10) out[at++] = 13
-    out[at++] = byte
-  }
-  return out
 }
