@@ -9,7 +9,7 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, token: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+export async function call<T>(method: string, path: string, token: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const headers: Record<string, string> = {}
   if (token !== '') headers.Authorization = `Bearer ${token}`
   if (body !== undefined) headers['Content-Type'] = 'application/json'
@@ -52,6 +52,13 @@ export const playback = (room: string, query: string, token: string, signal: Abo
 /** Runs the files as they were at a time, in the room. */
 export const runMoment = (room: string, at: number, token: string): Promise<unknown> =>
   call('POST', `/rooms/${room}/runs`, token, { at: new Date(at).toISOString() })
+
+/** All that a run has printed, as text. */
+export async function printed(room: string, run: number, token: string, signal: AbortSignal): Promise<string> {
+  const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` }, signal })
+  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  return answer.text()
+}
 
 /** A file that a run left. */
 export async function artefact(room: string, run: number, path: string, token: string, signal?: AbortSignal): Promise<Blob> {

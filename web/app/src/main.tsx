@@ -9,6 +9,7 @@ import './styles/start.css'
 import './styles/room.css'
 import './styles/panels.css'
 import './styles/playback.css'
+import './styles/host.css'
 import './theme.ts'
 
 const root = document.getElementById('app')

@@ -1,5 +1,7 @@
 // The text messages of /live, as CONTRACT.md §5 has them. Both sides ignore
 // fields that they do not know.
+import type { ChatClientMessage, ChatMessage, ChatServerMessage } from './chat.ts'
+import type { TestsServerMessage, TestsSummary } from './tests.ts'
 
 export type Role = 'host' | 'guest' | 'viewer'
 
@@ -20,6 +22,18 @@ export interface RoomInfo {
   driver_only: boolean
   runs_enabled: boolean
   ended: boolean
+  /** Guests and viewers wait until a host starts the room. */
+  lobby?: boolean
+}
+
+/** What a host may set. */
+export interface RoomSettings {
+  locked?: boolean
+  driver_only?: boolean
+  runs_enabled?: boolean
+  ended?: boolean
+  /** Only ever false: who waits comes in. */
+  lobby?: false
 }
 
 export interface Language {
@@ -56,7 +70,7 @@ export interface Run {
   number: number
   language: string
   entry: string
-  mode: 'terminal' | 'pipes'
+  mode: 'terminal' | 'pipes' | 'tests'
   state: RunState
   stage?: 'compile' | 'run' | ''
   status?: RunStatus | ''
@@ -67,6 +81,8 @@ export interface Run {
   usage?: Usage | null
   compile?: { status: RunStatus; usage: Usage; cached: boolean }
   artefacts?: Artefact[]
+  /** Of a run in the mode tests. */
+  tests?: TestsSummary
   started_by: string
   started_by_name: string
 }
@@ -77,6 +93,7 @@ export type ServerMessage =
   | {
       type: 'hello'; protocol: number; you: Participant; resume: string; participants: Participant[]
       driver: string | null; requests: string[]; room: RoomInfo; languages: Language[] | null; run: Run | null
+      chat?: ChatMessage[]
     }
   | { type: 'participant.joined' | 'participant.left' | 'participant.updated'; participant: Participant }
   | { type: 'driver.changed'; driver: string | null; by: string | null; reason: DriverReason }
@@ -93,6 +110,8 @@ export type ServerMessage =
   | { type: 'token.rotated'; role: Role; token: string; resume?: string }
   | { type: 'error'; code: string; message: string; ref?: unknown }
   | { type: 'pong' }
+  | ChatServerMessage
+  | TestsServerMessage
 
 export type ClientMessage =
   | { type: 'run.start'; cols: number; rows: number; language?: string; entry?: string }
@@ -103,7 +122,9 @@ export type ClientMessage =
   | { type: 'driver.give'; to: string }
   | { type: 'participant.update'; name: string; hue: number }
   | { type: 'participant.remove'; id: string }
-  | { type: 'room.update'; title?: string; locked?: boolean; driver_only?: boolean; runs_enabled?: boolean; ended?: boolean }
+  | ({ type: 'room.update'; title?: string } & RoomSettings)
+  | { type: 'run.start'; mode: 'tests'; cols: number; rows: number }
+  | ChatClientMessage
 
 /** Reads a text frame; null when it is no message. */
 export function parseMessage(text: string): ServerMessage | null {

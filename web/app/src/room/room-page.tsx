@@ -4,12 +4,16 @@ import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
 import { t } from '../strings.ts'
+import { BroughtNotice } from './brought.tsx'
+import { Dock } from './dock.tsx'
 import { EditorPane } from './editor-pane.tsx'
 import { EndPage } from './end-page.tsx'
 import { useRoomKeys } from './keys.ts'
+import { RunOutput } from './run-output.tsx'
 import { RunPane } from './run-pane.tsx'
 import { RoomSession } from './session.ts'
 import { Sidebar } from './sidebar.tsx'
+import { StatusBar } from './status-bar.tsx'
 import { TopBar } from './top-bar.tsx'
 
 type View = 'code' | 'output' | 'room'
@@ -24,6 +28,12 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const view = useSignal<View>('code')
   const title = useComputed(() => session.title.value)
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
+  const turnTo = session.turnTo.value
+  useEffect(() => {
+    if (turnTo === null) return
+    view.value = turnTo
+    session.turnTo.value = null
+  }, [turnTo])
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
@@ -35,11 +45,17 @@ export function RoomPage({ link }: { link: RoomLink }) {
           <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{label}</button>
         ))}
       </nav>
-      <div class="panes">
-        <Sidebar session={session} />
-        <EditorPane session={session} />
-        <RunPane session={session} />
+      <div class="stage">
+        <div class="panes">
+          <Sidebar session={session} />
+          <EditorPane session={session} />
+          <RunPane session={session} />
+        </div>
+        <Dock session={session} />
       </div>
+      <StatusBar session={session} />
+      <BroughtNotice session={session} />
+      <RunOutput session={session} />
       <Notices session={session} />
     </div>
   )

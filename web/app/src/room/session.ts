@@ -7,11 +7,17 @@ import { DocSession } from '../doc/session.ts'
 import { fromBase64 } from '../doc/vector.ts'
 import * as identity from '../identity.ts'
 import { roomLink, socketOrigin } from '../links.ts'
+import { Chat } from '../live/chat.ts'
 import { LiveClient, type Ending, type Link } from '../live/client.ts'
-import type { Participant, Role, ServerMessage } from '../live/messages.ts'
+import type { Participant, Role, RoomSettings, ServerMessage } from '../live/messages.ts'
 import * as live from '../live/state.ts'
+import { Tests, type TestCase } from '../live/tests.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
+import { testsOf } from '../tests/tests-api.ts'
+import type { Panel } from './dock.tsx'
+import { Gather } from './gather.ts'
+import { anchorOf, fromAnchor, Navigation, type Spot } from './navigation.ts'
 
 /** How long a refusal stays to be read. */
 const NOTICE_MS = 8_000
@@ -35,10 +41,21 @@ export class RoomSession {
   readonly openFile = signal('')
   readonly doc: DocSession
   readonly terminal: RunTerminal
+  /** The panel that is open beside the panes. */
+  readonly panel = signal<Panel | null>(null)
+  /** The pane that a narrow screen is to show; null once it does. */
+  readonly turnTo = signal<'code' | 'output' | null>(null)
+  /** The earlier run whose output is looked at. */
+  readonly shownRun = signal<number | null>(null)
+  readonly chat = new Chat((msg) => this.live.send(msg), t.chat.offline)
+  readonly tests: Tests
+  readonly navigation = new Navigation((file) => { this.openFile.value = file })
+  readonly gather: Gather
 
   readonly mayEdit = computed(() => live.mayEdit(this.state.value))
   readonly mayRun = computed(() => live.mayRun(this.state.value))
   readonly isDriver = computed(() => live.isDriver(this.state.value))
+  readonly isHost = computed(() => this.state.value.you?.role === 'host')
   readonly active = computed(() => live.isActive(this.state.value.run))
   readonly online = computed(() => this.link.value === 'open' && this.doc.connected.value)
   /** The file shown: the chosen one while it is there, else the entry, else the first. */
@@ -49,12 +66,15 @@ export class RoomSession {
   })
 
   private readonly live: LiveClient
+  private readonly testsApi: ReturnType<typeof testsOf>
   private startedAt = -Infinity
   private noticeTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(readonly room: string, private token: string) {
     this.me = signal(identity.loadIdentity())
     this.tokens = signal(identity.loadTokens(room))
+    this.testsApi = testsOf(room, () => this.token)
+    this.tests = new Tests(this.testsApi)
     const session = identity.newSession()
     const origin = socketOrigin(location.origin)
     this.terminal = new RunTerminal({
@@ -73,6 +93,18 @@ export class RoomSession {
       probe: (tok) => api.probeRoom(room, tok),
     })
     this.doc = new DocSession(`${origin}/sync`, room, token, session, () => { this.live.send({ type: 'saved?' }) })
+    this.gather = new Gather({
+      awareness: this.doc.provider.awareness,
+      hostName: (id) => this.state.value.participants.find((p) => p.id === id && p.role === 'host')?.name ?? null,
+      go: ({ file, anchor }) => {
+        const index = fromAnchor(this.doc.doc, file, anchor)
+        if (index === null || !this.doc.files.value.some((f) => f.id === file)) return false
+        const back = this.navigation.here()
+        this.turnTo.value = 'code'
+        this.navigation.go({ file, index }, document.activeElement?.closest('.cm-editor') != null)
+        return { back }
+      },
+    })
     this.shareIdentity()
   }
 
@@ -82,6 +114,7 @@ export class RoomSession {
 
   close(): void {
     clearTimeout(this.noticeTimer)
+    this.gather.close()
     this.live.close()
     this.doc.close()
   }
@@ -160,6 +193,54 @@ export class RoomSession {
 
   readonly title = computed(() => this.doc.meta.value.title || this.state.value.room?.title || '')
 
+  /** Changes what a host may set; everybody sees it when the server has. */
+  updateRoom(settings: RoomSettings): void {
+    if (!this.live.send({ type: 'room.update', ...settings })) this.tell(t.chat.offline)
+  }
+
+  // Tests.
+
+  runTests(): void {
+    if (this.mayRun.value && !this.active.value) this.live.send({ type: 'run.start', mode: 'tests', ...this.terminal.size })
+  }
+
+  /** Replaces all test cases; its error is the server's. */
+  saveTests(cases: TestCase[]): Promise<void> {
+    return this.testsApi.save(cases)
+  }
+
+  // Places.
+
+  /** Shows a place in a file, and takes the focus there. */
+  goTo(spot: Spot): void {
+    this.turnTo.value = 'code'
+    this.navigation.go(spot, true)
+  }
+
+  /** Shows what a run printed: the present one in the terminal. */
+  showRun(run: number): void {
+    if (this.state.value.run?.number === run) {
+      this.turnTo.value = 'output'
+      this.terminal.focus()
+    } else {
+      this.shownRun.value = run
+    }
+  }
+
+  outputOf(run: number, signal: AbortSignal): Promise<string> {
+    return api.printed(this.room, run, this.token, signal)
+  }
+
+  /** Brings everybody where this host is. */
+  bringEveryone(): void {
+    const here = this.navigation.here()
+    const you = this.state.value.you
+    if (here === null || you === null) return
+    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.index ?? 0) })
+    this.announcement.value = t.bring.done
+    this.tell(t.bring.done)
+  }
+
   // Links.
 
   /** The token that opens this room here. */
@@ -210,6 +291,8 @@ export class RoomSession {
       this.state.value = live.reduce(before, msg)
       this.terminal.setAccepts(this.isDriver.value && this.active.value)
     })
+    this.receiveChat(msg)
+    this.tests.receive(msg)
     const words = announcementFor(before, this.state.value, msg)
     if (words !== '') this.announcement.value = words
     switch (msg.type) {
@@ -241,8 +324,19 @@ export class RoomSession {
         this.rotated(msg.role, msg.token)
         break
       case 'error':
-        if (!RACES.has(msg.code)) this.tell(msg.message)
+        if (!RACES.has(msg.code) && !this.chat.refused(msg.ref, msg.message)) this.tell(msg.message)
         break
+    }
+  }
+
+  private receiveChat(msg: ServerMessage): void {
+    const me = this.state.value.you?.id ?? ''
+    const open = this.panel.value === 'chat'
+    if (msg.type === 'hello') this.chat.restore(msg.chat ?? [], me, open)
+    else if (msg.type === 'chat.removed') this.chat.removed(msg.id)
+    else if (msg.type === 'chat') {
+      this.chat.add(msg.message, msg.ref, me, open)
+      if (!open && msg.message.by.id !== me) this.announcement.value = t.chat.says(msg.message.by.name, msg.message.text)
     }
   }
 
