@@ -23,6 +23,12 @@ type access struct {
 	expires   time.Time // of that token; zero if it does not
 }
 
+// mustWait tells whether the host has not started the room for this caller yet.
+func (a *access) mustWait() bool { return a.room.Lobby && a.role != store.RoleHost }
+
+// errWait refuses those for whom the room has not begun. Who tries again comes in when it has.
+var errWait = newProblem(http.StatusForbidden, "the host has not started this room yet: wait for the host, and try again then")
+
 // openRoomName is what an open room can be called.
 var openRoomName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
@@ -70,6 +76,9 @@ func (s *Server) forRoom(r *http.Request, roles ...store.Role) (*access, error) 
 	a, err := s.authorize(r.Context(), r.PathValue("room"), token)
 	if err != nil {
 		return nil, err
+	}
+	if a.mustWait() {
+		return nil, errWait
 	}
 	if len(roles) > 0 && !slices.Contains(roles, a.role) {
 		names := make([]string, len(roles))

@@ -49,6 +49,9 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.mustWait() {
+		return errWait // no handshake: stock clients try again, more and more seldom
+	}
 	session, err := sessionOf(r.URL.Query())
 	if err != nil {
 		return err

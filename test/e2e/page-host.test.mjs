@@ -355,3 +355,56 @@ test('a host brings everyone to a line, and each finds the way back', async () =
     assert.deepEqual([...host.faults, ...guest.faults, ...viewer.faults], [])
   } finally { await Promise.all([close(), viewer.close()]) }
 })
+
+test('a lobby: guests wait on a calm page and come in without reloading when the host starts', async () => {
+  // The start page makes such a room.
+  const maker = await browser.newContext({ viewport: { width: 1280, height: 800 } })
+  const start = await maker.newPage()
+  start.setDefaultTimeout(20_000)
+  await start.goto(server.url)
+  await start.waitForSelector('input[value=python]:checked')
+  await start.check(id('with-lobby'))
+  await start.click(id('new-room'))
+  await start.waitForSelector(`${id('lobby-bar')} >> text=Nobody waits so far`)
+  await maker.close()
+
+  const room = await makeRoom(server, { language: 'python', lobby: true, files: [{ path: 'main.py', content: 'print("prepared")\n' }] })
+  const host = await person(room, 'host', 'Hanna')
+  await host.connected()
+  await host.page.click(id('run'))
+  await host.sees(`${id('verdict')}[data-status=exited]`)
+  const guest = await person(room, 'guest', 'Gus', { colorScheme: 'dark' })
+  const viewer = await person(room, 'viewer', 'Vera', { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true })
+  try {
+    await host.announced('waits in the lobby')
+    for (const who of [guest, viewer]) await who.sees(`${id('lobby')} >> text=The host will let you in soon`)
+    await guest.sees(`${id('lobby-link')}[data-state=open]`)
+    await guest.page.fill(id('name-input'), 'Gustav')
+    await guest.page.click(id('name-save'))
+    await host.sees(`${id('lobby-people')} >> text=Gustav`)
+    await host.sees(`${id('lobby-people')} >> text=Vera`)
+    await host.sees(`${id('room-states')} >> text=guests wait outside`)
+    assert.equal(await host.page.locator(id('participant')).count(), 1)
+    for (const [who, what] of [[host, 'the lobby of a host'], [guest, 'the lobby in the dark'], [viewer, 'the lobby on a phone']]) await who.accessible(what)
+    await host.picture('lobby')
+    await guest.picture('lobby-waiting-dark')
+    await viewer.picture('lobby-waiting-phone')
+    for (const who of [guest, viewer]) {
+      assert.doesNotMatch(await who.page.content(), /prepared|Hanna/)
+      await who.page.evaluate(() => { window.sameDocument = true })
+    }
+    await host.page.click(id('start-room'))
+    await host.page.waitForSelector(id('lobby-bar'), { state: 'detached' })
+    for (const who of [guest, viewer]) {
+      await who.connected()
+      await who.seesText('prepared')
+      assert.ok(await who.page.evaluate(() => window.sameDocument), 'the page was loaded again')
+    }
+    await guest.page.waitForFunction(() => [...document.querySelectorAll('.xterm-rows > div')].some((row) => row.textContent.includes('prepared')))
+    await guest.page.click('.cm-content')
+    await guest.page.keyboard.type('# in\n')
+    await host.seesText('# in')
+    await host.sees(`${id('participant')} >> text=Gustav`)
+    assert.deepEqual([...host.faults, ...guest.faults, ...viewer.faults], [])
+  } finally { await Promise.all([host.close(), guest.close(), viewer.close()]) }
+})

@@ -28,6 +28,7 @@ export interface NewRoom {
   title?: string
   language?: string
   template?: string
+  lobby?: boolean
 }
 
 export interface MadeRoom {

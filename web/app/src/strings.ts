@@ -283,6 +283,17 @@ export const t = {
 
   lobby: {
     on: 'Lobby: guests wait outside',
+    make: 'Let guests wait until I start the room',
+    title: 'Lobby',
+    prepare: 'Nobody but hosts sees this room yet.',
+    nobody: 'Nobody waits so far.',
+    who: (names: string[]) => `${names.length === 1 ? 'Waiting' : `${names.length} wait`}: ${names.join(', ')}`,
+    start: 'Start the room',
+    came: (name: string) => `${name} waits in the lobby`,
+    started: 'The host started the room',
+    waitTitle: 'The host will let you in soon',
+    waitBody: 'This room has not started. You come in by yourself as soon as the host starts it: there is nothing to do or to reload.',
+    connected: 'Connected. The host sees that you wait.',
   },
 }
 

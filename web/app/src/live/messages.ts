@@ -1,6 +1,7 @@
 // The text messages of /live, as CONTRACT.md §5 has them. Both sides ignore
 // fields that they do not know.
 import type { ChatClientMessage, ChatMessage, ChatServerMessage } from './chat.ts'
+import type { LobbyServerMessage } from './lobby.ts'
 import type { TestsServerMessage, TestsSummary } from './tests.ts'
 
 export type Role = 'host' | 'guest' | 'viewer'
@@ -94,6 +95,8 @@ export type ServerMessage =
       type: 'hello'; protocol: number; you: Participant; resume: string; participants: Participant[]
       driver: string | null; requests: string[]; room: RoomInfo; languages: Language[] | null; run: Run | null
       chat?: ChatMessage[]
+      /** Who is in the lobby; for hosts. */
+      waiting?: Participant[] | null
     }
   | { type: 'participant.joined' | 'participant.left' | 'participant.updated'; participant: Participant }
   | { type: 'driver.changed'; driver: string | null; by: string | null; reason: DriverReason }
@@ -112,6 +115,7 @@ export type ServerMessage =
   | { type: 'pong' }
   | ChatServerMessage
   | TestsServerMessage
+  | LobbyServerMessage
 
 export type ClientMessage =
   | { type: 'run.start'; cols: number; rows: number; language?: string; entry?: string }

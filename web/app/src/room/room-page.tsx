@@ -3,6 +3,8 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
+import { LobbyBar } from '../lobby/lobby-bar.tsx'
+import { LobbyPage } from '../lobby/lobby-page.tsx'
 import { t } from '../strings.ts'
 import { BroughtNotice } from './brought.tsx'
 import { Dock } from './dock.tsx'
@@ -37,9 +39,11 @@ export function RoomPage({ link }: { link: RoomLink }) {
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
+  if (session.lobby.waits.value) return <LobbyPage session={session} />
   return (
     <div class="room" data-view={view.value}>
       <TopBar session={session} />
+      <LobbyBar session={session} />
       <nav class="views" aria-label={t.room}>
         {views.map(([name, label]) => (
           <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{label}</button>

@@ -10,6 +10,7 @@ import { roomLink, socketOrigin } from '../links.ts'
 import { Chat } from '../live/chat.ts'
 import { LiveClient, type Ending, type Link } from '../live/client.ts'
 import type { Participant, Role, RoomSettings, ServerMessage } from '../live/messages.ts'
+import { Lobby } from '../live/lobby.ts'
 import * as live from '../live/state.ts'
 import { Tests, type TestCase } from '../live/tests.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
@@ -49,6 +50,7 @@ export class RoomSession {
   readonly shownRun = signal<number | null>(null)
   readonly chat = new Chat((msg) => this.live.send(msg), t.chat.offline)
   readonly tests: Tests
+  readonly lobby = new Lobby()
   readonly navigation = new Navigation((file) => { this.openFile.value = file })
   readonly gather: Gather
 
@@ -291,6 +293,7 @@ export class RoomSession {
       this.state.value = live.reduce(before, msg)
       this.terminal.setAccepts(this.isDriver.value && this.active.value)
     })
+    this.receiveLobby(msg)
     this.receiveChat(msg)
     this.tests.receive(msg)
     const words = announcementFor(before, this.state.value, msg)
@@ -327,6 +330,13 @@ export class RoomSession {
         if (!RACES.has(msg.code) && !this.chat.refused(msg.ref, msg.message)) this.tell(msg.message)
         break
     }
+  }
+
+  private receiveLobby(msg: ServerMessage): void {
+    const news = this.lobby.receive(msg)
+    if (msg.type === 'lobby') this.doc.pause()
+    if (news?.kind === 'started') this.doc.resume()
+    if (news !== null) this.announcement.value = news.kind === 'came' ? t.lobby.came(news.name) : t.lobby.started
   }
 
   private receiveChat(msg: ServerMessage): void {
