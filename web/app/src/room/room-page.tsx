@@ -39,9 +39,11 @@ export function RoomPage({ link }: { link: RoomLink }) {
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
-  if (session.lobby.waits.value) return <LobbyPage session={session} />
+  // Who waits sees nothing else. The frame stays, out of sight, as the terminal lives in it.
+  const waits = session.lobby.waits.value
   return (
-    <div class="room" data-view={view.value}>
+    <div class="room" data-view={view.value} data-waits={waits}>
+      {waits && <LobbyPage session={session} />}
       <TopBar session={session} />
       <LobbyBar session={session} />
       <nav class="views" aria-label={t.room}>
