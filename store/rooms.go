@@ -95,6 +95,8 @@ type roomRow struct {
 	Ended       bool   `db:"ended"`
 	Open        bool   `db:"open"`
 	CreatedAt   int64  `db:"created_at"`
+	// NotesOf is the room whose hosts' private notes this is. It is no room of its own then.
+	NotesOf sql.NullString `db:"notes_of"`
 }
 
 func (r roomRow) room() *Room {
@@ -166,7 +168,7 @@ func getRoom(ctx context.Context, q sqlx.QueryerContext, id string) (*Room, erro
 // Rooms gives all rooms, the newest first.
 func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
 	var rows []roomRow
-	if err := s.read.SelectContext(ctx, &rows, `SELECT * FROM rooms ORDER BY created_at DESC, id`); err != nil {
+	if err := s.read.SelectContext(ctx, &rows, `SELECT * FROM rooms WHERE notes_of IS NULL ORDER BY created_at DESC, id`); err != nil {
 		return nil, fmt.Errorf("read rooms: %w", err)
 	}
 	rooms := make([]Room, len(rows))

@@ -81,13 +81,18 @@ func (s *Server) forRoom(r *http.Request, roles ...store.Role) (*access, error) 
 		return nil, errWait
 	}
 	if len(roles) > 0 && !slices.Contains(roles, a.role) {
-		names := make([]string, len(roles))
-		for i, role := range roles {
-			names[i] = string(role)
-		}
-		return nil, newProblem(http.StatusForbidden, "this takes the token of a %s; yours is a %s's", strings.Join(names, " or "), a.role)
+		return nil, wrongRole(a.role, roles...)
 	}
 	return a, nil
+}
+
+// wrongRole refuses a caller whose role is none of those that are needed.
+func wrongRole(role store.Role, needed ...store.Role) *problem {
+	names := make([]string, len(needed))
+	for i, role := range needed {
+		names[i] = string(role)
+	}
+	return newProblem(http.StatusForbidden, "this takes the token of a %s; yours is a %s's", strings.Join(names, " or "), role)
 }
 
 // stillGood looks once more whether the token is good, after the connection was

@@ -390,6 +390,7 @@ func (c *liveClient) remove(ctx context.Context, id string) error {
 	// Removed before the others are told: who is closing is not told.
 	err = c.member.Remove(id)
 	c.room.Rekey(role, token, store.HashToken(token))
-	c.doc.DisconnectToken(old, live.CloseRemoved, "a host removed somebody who came by this link: use the new one")
-	return err
+	const reason = "a host removed somebody who came by this link: use the new one"
+	c.doc.DisconnectToken(old, live.CloseRemoved, reason)
+	return errors.Join(err, c.server.closeNotes(ctx, c.access.room.ID, old, live.CloseRemoved, reason))
 }

@@ -321,6 +321,12 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 	if err != nil {
 		return nil, err
 	}
+	if patch.Ended != nil {
+		err := s.withNotes(ctx, id, func(notes *collab.Room) error { notes.SetEnded(row.Ended); return nil })
+		if err != nil {
+			return nil, err
+		}
+	}
 	view, err := s.viewRoom(ctx, row)
 	if err != nil {
 		return nil, err
@@ -519,6 +525,9 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.closeNotes(r.Context(), a.room.ID, old, live.CloseRemoved, reason); err != nil {
 		return err
 	}
 	answer := map[string]any{"role": role, "token": token, "link": pageLink(r, a.room.ID, token)}

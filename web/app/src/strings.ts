@@ -281,6 +281,12 @@ export const t = {
     limitBad: 'A limit is a number above 0, or empty.',
   },
 
+  notes: {
+    who: 'Private notes: only hosts see this',
+    placeholder: 'Write what only hosts should read…',
+    offline: 'Not connected: what you write is sent when the connection is back.',
+  },
+
   lobby: {
     on: 'Lobby: guests wait outside',
     make: 'Let guests wait until I start the room',

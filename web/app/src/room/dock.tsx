@@ -81,6 +81,7 @@ function later(load: () => Promise<FunctionComponent<PanelProps>>): FunctionComp
   return function Later(props: PanelProps): ComponentChildren {
     const [Body, setBody] = useState<FunctionComponent<PanelProps> | null>(null)
     const [failed, setFailed] = useState(false)
+    useEffect(() => { if (Body !== null) document.querySelector<HTMLElement>('.dock [data-first]')?.focus() }, [Body])
     useEffect(() => { load().then((body) => setBody(() => body), () => setFailed(true)) }, [])
     if (Body !== null) return <Body {...props} />
     return <p class="pane-message" role="status">{failed ? t.dock.failed : t.dock.loading}</p>

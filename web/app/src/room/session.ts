@@ -14,6 +14,7 @@ import { Lobby } from '../live/lobby.ts'
 import * as live from '../live/state.ts'
 import { Tests, type TestCase } from '../live/tests.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
+import { NotesSession } from '../notes/notes-session.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
 import { testsOf } from '../tests/tests-api.ts'
 import type { Panel } from './dock.tsx'
@@ -69,6 +70,7 @@ export class RoomSession {
 
   private readonly live: LiveClient
   private readonly testsApi: ReturnType<typeof testsOf>
+  private notes: NotesSession | null = null
   private startedAt = -Infinity
   private noticeTimer: ReturnType<typeof setTimeout> | undefined
 
@@ -117,6 +119,7 @@ export class RoomSession {
   close(): void {
     clearTimeout(this.noticeTimer)
     this.gather.close()
+    this.notes?.close()
     this.live.close()
     this.doc.close()
   }
@@ -211,6 +214,12 @@ export class RoomSession {
     return this.testsApi.save(cases)
   }
 
+  /** The hosts' private notes. */
+  openNotes(): NotesSession {
+    this.notes ??= new NotesSession(`${socketOrigin(location.origin)}/sync`, this.room, this.token, this.user())
+    return this.notes
+  }
+
   // Places.
 
   /** Shows a place in a file, and takes the focus there. */
@@ -280,11 +289,15 @@ export class RoomSession {
   }
 
   private shareIdentity(): void {
+    this.doc.provider.awareness.setLocalStateField('user', this.user())
+    this.notes?.provider.awareness.setLocalStateField('user', this.user())
+  }
+
+  /** Who this is to others in a document. */
+  private user(): Record<string, unknown> {
     const { name, hue } = this.me.value
     // color and colorLight are for stock clients in the same room.
-    this.doc.provider.awareness.setLocalStateField('user', {
-      name, hue, color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)`,
-    })
+    return { name, hue, color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)` }
   }
 
   private receive(msg: ServerMessage): void {
@@ -357,6 +370,7 @@ export class RoomSession {
     history.replaceState(null, '', roomLink('', this.room, token))
     this.live.setToken(token)
     this.doc.setToken(token)
+    this.notes?.setToken(token)
   }
 }
 
