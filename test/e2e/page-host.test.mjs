@@ -450,3 +450,30 @@ test('private notes: hosts share them, a guest has no way to them, and they are 
     assert.deepEqual([...host.faults, ...guest.faults, ...other.faults], [])
   } finally { await Promise.all([close(), other.close()]) }
 })
+
+test('on a phone a panel covers the panes, and Escape uncovers them', async () => {
+  const room = await makeRoom(server, { language: 'python', files: [{ path: 'main.py', content: 'print("small")\n' }] })
+  await api(room, 'host', 'PATCH', '', { locked: true, runs_enabled: false })
+  const phone = await person(room, 'host', 'Hanna', { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true })
+  try {
+    await phone.connected()
+    await phone.sees(`${id('room-states')} >> text=Locked`)
+    await phone.picture('phone')
+    await phone.accessible('the bar on a phone')
+    for (const panel of ['chat', 'tests', 'notes']) {
+      await phone.page.tap(id(`open-${panel}`))
+      await phone.sees(id(`${panel}-panel`))
+      await phone.sees({ chat: id('chat-input'), tests: id('tests-summary'), notes: id('notes') }[panel])
+      await phone.picture(`phone-${panel}`)
+      await phone.accessible(`the panel of ${panel} on a phone`)
+    }
+    await phone.page.tap(id('open-chat'))
+    await phone.page.tap(id('chat-input'))
+    await phone.page.keyboard.press('Escape')
+    await phone.page.waitForSelector('.dock', { state: 'detached' })
+    await phone.page.tap(id('host-panel'))
+    await phone.accessible('the settings on a phone')
+    await phone.picture('phone-settings')
+    assert.deepEqual(phone.faults, [])
+  } finally { await phone.close() }
+})

@@ -3,7 +3,6 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { FunctionComponent } from 'preact'
-import { ChatPanel } from '../chat/chat-panel.tsx'
 import { t } from '../strings.ts'
 import { CloseIcon } from '../ui/room-icons.tsx'
 import type { RoomSession } from './session.ts'
@@ -15,7 +14,7 @@ interface PanelProps {
 }
 
 const panels: Record<Panel, FunctionComponent<PanelProps>> = {
-  chat: ChatPanel,
+  chat: later(async () => (await import('../chat/chat-panel.tsx')).ChatPanel),
   tests: later(async () => (await import('../tests/tests-panel.tsx')).TestsPanel),
   notes: later(async () => (await import('../notes/notes-panel.tsx')).NotesPanel),
 }
