@@ -4,7 +4,8 @@ import * as Y from 'yjs'
 import { bytesLeft, Chat, type ChatClientMessage, type ChatMessage } from '../src/live/chat.ts'
 import { Tests, type TestCase } from '../src/live/tests.ts'
 import type { Run } from '../src/live/messages.ts'
-import { readCall } from '../src/room/gather.ts'
+import { Awareness, applyAwarenessUpdate, encodeAwarenessUpdate } from 'y-protocols/awareness'
+import { Gather, readCall } from '../src/room/gather.ts'
 import { anchorOf, fromAnchor, lineAt, lineStart } from '../src/room/navigation.ts'
 import { caseOf, draftOf, emptyDraft, problemOf } from '../src/tests/draft.ts'
 import { diff, linesFor, visible } from '../src/tests/diff.ts'
@@ -159,4 +160,37 @@ test('results are those of the last run of tests, whatever runs besides', async 
   assert.deepEqual([...tests.results.value.keys()], ['a', 'of 5'])
   tests.receive({ type: 'run.queued', run: runOf(7, 'tests'), position: 0 })
   assert.equal(tests.results.value.size, 0)
+})
+
+test('a host is followed once for each call; guests, and calls from before, are not', () => {
+  const awareness = (): Awareness => new Awareness(new Y.Doc())
+  const mine = awareness()
+  const theirs = awareness()
+  const went: string[] = []
+  const options = {
+    hostName: (id: string) => (id === 'p_host' ? 'Hanna' : null),
+    go: ({ file }: { file: string }) => { went.push(file); return { back: { file: `before ${went.length}`, index: 3 } } },
+  }
+  const me = new Gather({ awareness: mine, ...options })
+  const them = new Gather({ awareness: theirs, ...options })
+  const tell = (): void => applyAwarenessUpdate(mine, encodeAwarenessUpdate(theirs, [theirs.clientID]), 'socket')
+  them.call({ by: 'p_host', file: 'early', anchor: '' })
+  tell()
+  assert.deepEqual(went, [], 'who comes later is left where they are')
+  them.call({ by: 'p_host', file: 'one', anchor: '' })
+  tell()
+  theirs.setLocalStateField('cursor', {})
+  tell()
+  assert.deepEqual(went, ['one'])
+  them.call({ by: 'p_guest', file: 'no', anchor: '' })
+  tell()
+  them.call({ by: 'p_host', file: 'two', anchor: '' })
+  tell()
+  assert.deepEqual(went, ['one', 'two'])
+  // The way back is to where this person was by themselves.
+  assert.deepEqual(me.brought.value, { by: 'Hanna', back: { file: 'before 1', index: 3 } })
+  assert.equal(them.brought.value, null)
+  me.close()
+  them.close()
+  for (const a of [mine, theirs]) a.destroy()
 })

@@ -46,11 +46,8 @@ export function Dock({ session }: PanelProps) {
   )
 }
 
-/** Whether the panel covers the panes, as on a phone. */
-const covers = (): boolean => matchMedia('(max-width: 820px)').matches
-
 function leave(session: RoomSession): void {
-  if (covers()) session.panel.value = null
+  session.uncover()
   session.navigation.focus()
 }
 

@@ -224,6 +224,7 @@ export class RoomSession {
 
   /** Shows a place in a file, and takes the focus there. */
   goTo(spot: Spot): void {
+    this.uncover()
     this.turnTo.value = 'code'
     this.navigation.go(spot, true)
   }
@@ -231,11 +232,17 @@ export class RoomSession {
   /** Shows what a run printed: the present one in the terminal. */
   showRun(run: number): void {
     if (this.state.value.run?.number === run) {
+      this.uncover()
       this.turnTo.value = 'output'
       this.terminal.focus()
     } else {
       this.shownRun.value = run
     }
+  }
+
+  /** Shuts a panel that stands in front of the panes, as on a phone. */
+  uncover(): void {
+    if (matchMedia('(max-width: 820px)').matches) this.panel.value = null
   }
 
   outputOf(run: number, signal: AbortSignal): Promise<string> {
