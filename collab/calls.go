@@ -139,6 +139,15 @@ func (r *Room) Meta(ctx context.Context) (Meta, error) {
 	return m, nil
 }
 
+// Text gives one text of the document, by the name of its root, as it is saved.
+func (r *Room) Text(ctx context.Context, root string) (string, error) {
+	var text string
+	if err := r.whenRead(ctx, func() error { text = r.doc.Text(root); return nil }); err != nil {
+		return "", err
+	}
+	return text, nil
+}
+
 // StateVector gives the document's state, once all of it is saved.
 func (r *Room) StateVector(ctx context.Context) ([]byte, error) {
 	var sv []byte

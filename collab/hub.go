@@ -332,8 +332,8 @@ const (
 	maxStoreWait = 10 * time.Second
 )
 
-// Delete disconnects everybody from a room and deletes all of it. Who comes
-// meanwhile waits, and then finds no room.
+// Delete disconnects everybody from a room and deletes all of it, its hosts' notes too. Who
+// comes meanwhile waits, and then finds no room.
 func (h *Hub) Delete(ctx context.Context, id string) error {
 	h.mu.Lock()
 	if _, ok := h.deleting[id]; ok {
@@ -341,20 +341,26 @@ func (h *Hub) Delete(ctx context.Context, id string) error {
 		return fmt.Errorf("room %s is being deleted: %w", id, store.ErrNotFound)
 	}
 	deleted := make(chan struct{})
-	h.deleting[id] = deleted
-	r, ok := h.rooms[id]
-	if ok {
-		h.awake(r)
-		r.leaving = true
+	documents := []string{id, store.NotesID(id)}
+	var loaded []*Room
+	for _, document := range documents {
+		h.deleting[document] = deleted
+		if r, ok := h.rooms[document]; ok {
+			h.awake(r)
+			r.leaving = true
+			loaded = append(loaded, r)
+		}
 	}
 	h.mu.Unlock()
 	defer func() {
 		h.mu.Lock()
-		delete(h.deleting, id)
+		for _, document := range documents {
+			delete(h.deleting, document)
+		}
 		h.mu.Unlock()
 		close(deleted)
 	}()
-	if ok {
+	for _, r := range loaded {
 		r.SetEnded(true)
 		h.endRoom(r)
 	}

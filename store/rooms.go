@@ -37,6 +37,7 @@ type Room struct {
 	Language    string    `json:"language"`
 	Locked      bool      `json:"locked"`
 	DriverOnly  bool      `json:"driver_only"` // nobody edits but who drives
+	Lobby       bool      `json:"lobby"`       // guests and viewers wait until a host starts the room
 	RunsEnabled bool      `json:"runs_enabled"`
 	Ended       bool      `json:"ended"`
 	Open        bool      `json:"open"`
@@ -48,6 +49,7 @@ type NewRoom struct {
 	ID, Title, Language string
 	// Open lets anybody in without a token; then TokenHashes is empty.
 	Open          bool
+	Lobby         bool
 	TokenHashes   map[Role][32]byte
 	InitialUpdate []byte // the document's first update, or nil
 }
@@ -56,6 +58,8 @@ type NewRoom struct {
 type RoomPatch struct {
 	Title                                  *string
 	Locked, DriverOnly, RunsEnabled, Ended *bool
+	// Lobby ends the lobby when it is false. Once that is over, true changes nothing.
+	Lobby *bool
 }
 
 // crockford is Crockford's base32 in lower case: no i, l, o or u.
@@ -86,14 +90,17 @@ type roomRow struct {
 	Language    string `db:"language"`
 	Locked      bool   `db:"locked"`
 	DriverOnly  bool   `db:"driver_only"`
+	Lobby       bool   `db:"lobby"`
 	RunsEnabled bool   `db:"runs_enabled"`
 	Ended       bool   `db:"ended"`
 	Open        bool   `db:"open"`
 	CreatedAt   int64  `db:"created_at"`
+	// NotesOf is the room whose hosts' private notes this is. It is no room of its own then.
+	NotesOf sql.NullString `db:"notes_of"`
 }
 
 func (r roomRow) room() *Room {
-	return &Room{r.ID, r.Title, r.Language, r.Locked, r.DriverOnly, r.RunsEnabled, r.Ended, r.Open, fromMicros(r.CreatedAt)}
+	return &Room{r.ID, r.Title, r.Language, r.Locked, r.DriverOnly, r.Lobby, r.RunsEnabled, r.Ended, r.Open, fromMicros(r.CreatedAt)}
 }
 
 // CreateRoom makes a room with its tokens and the beginning of its document. It is flushed
@@ -103,14 +110,14 @@ func (s *Store) CreateRoom(ctx context.Context, room NewRoom) (*Room, error) {
 	if err := s.createRoom(ctx, room, now); err != nil {
 		return nil, err
 	}
-	return roomRow{ID: room.ID, Title: room.Title, Language: room.Language, RunsEnabled: true, Open: room.Open, CreatedAt: now}.room(), nil
+	return roomRow{ID: room.ID, Title: room.Title, Language: room.Language, RunsEnabled: true, Open: room.Open, Lobby: room.Lobby, CreatedAt: now}.room(), nil
 }
 
 func (s *Store) createRoom(ctx context.Context, room NewRoom, now int64) error {
 	ctx = context.WithoutCancel(ctx) // the transaction is of others too
 	return s.updates.together(func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, ?, ?, ?, ?)`,
-			room.ID, room.Title, room.Language, room.Open, now)
+		_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, lobby, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+			room.ID, room.Title, room.Language, room.Open, room.Lobby, now)
 		var constraint sqlite3.Error
 		if errors.As(err, &constraint) && constraint.ExtendedCode == sqlite3.ErrConstraintPrimaryKey {
 			return fmt.Errorf("create room %s: %w", room.ID, ErrExists)
@@ -161,7 +168,7 @@ func getRoom(ctx context.Context, q sqlx.QueryerContext, id string) (*Room, erro
 // Rooms gives all rooms, the newest first.
 func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
 	var rows []roomRow
-	if err := s.read.SelectContext(ctx, &rows, `SELECT * FROM rooms ORDER BY created_at DESC, id`); err != nil {
+	if err := s.read.SelectContext(ctx, &rows, `SELECT * FROM rooms WHERE notes_of IS NULL ORDER BY created_at DESC, id`); err != nil {
 		return nil, fmt.Errorf("read rooms: %w", err)
 	}
 	rooms := make([]Room, len(rows))
@@ -175,8 +182,8 @@ func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
 func (s *Store) UpdateRoom(ctx context.Context, id string, patch RoomPatch) (room *Room, err error) {
 	err = s.tx(ctx, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE rooms SET title = COALESCE(?, title), locked = COALESCE(?, locked),
-			driver_only = COALESCE(?, driver_only), runs_enabled = COALESCE(?, runs_enabled), ended = COALESCE(?, ended) WHERE id = ?`,
-			patch.Title, patch.Locked, patch.DriverOnly, patch.RunsEnabled, patch.Ended, id)
+			driver_only = COALESCE(?, driver_only), runs_enabled = COALESCE(?, runs_enabled), ended = COALESCE(?, ended), lobby = lobby AND COALESCE(?, lobby) WHERE id = ?`,
+			patch.Title, patch.Locked, patch.DriverOnly, patch.RunsEnabled, patch.Ended, patch.Lobby, id)
 		if err != nil {
 			return fmt.Errorf("update room: %w", err)
 		}

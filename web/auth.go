@@ -23,6 +23,12 @@ type access struct {
 	expires   time.Time // of that token; zero if it does not
 }
 
+// mustWait tells whether the host has not started the room for this caller yet.
+func (a *access) mustWait() bool { return a.room.Lobby && a.role != store.RoleHost }
+
+// errWait refuses those for whom the room has not begun. Who tries again comes in when it has.
+var errWait = newProblem(http.StatusForbidden, "the host has not started this room yet: wait for the host, and try again then")
+
 // openRoomName is what an open room can be called.
 var openRoomName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
@@ -71,14 +77,22 @@ func (s *Server) forRoom(r *http.Request, roles ...store.Role) (*access, error) 
 	if err != nil {
 		return nil, err
 	}
+	if a.mustWait() {
+		return nil, errWait
+	}
 	if len(roles) > 0 && !slices.Contains(roles, a.role) {
-		names := make([]string, len(roles))
-		for i, role := range roles {
-			names[i] = string(role)
-		}
-		return nil, newProblem(http.StatusForbidden, "this takes the token of a %s; yours is a %s's", strings.Join(names, " or "), a.role)
+		return nil, wrongRole(a.role, roles...)
 	}
 	return a, nil
+}
+
+// wrongRole refuses a caller whose role is none of those that are needed.
+func wrongRole(role store.Role, needed ...store.Role) *problem {
+	names := make([]string, len(needed))
+	for i, role := range needed {
+		names[i] = string(role)
+	}
+	return newProblem(http.StatusForbidden, "this takes the token of a %s; yours is a %s's", strings.Join(names, " or "), role)
 }
 
 // stillGood looks once more whether the token is good, after the connection was

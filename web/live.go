@@ -94,12 +94,8 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer s.live.Release(room)
-		view, err := s.viewRoom(ctx, a.room)
-		if err != nil {
-			return err
-		}
 		join.Document = doc
-		member, err := room.Join(join, view, s.cfg.Runner.Languages())
+		member, err := s.joinLive(ctx, a, room, join)
 		if err != nil {
 			return err
 		}
@@ -112,7 +108,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		if err := s.stillGood(ctx, a); err != nil {
 			return err
 		}
-		if !s.cfg.Rooms.Writable() {
+		if !s.cfg.Rooms.Writable() && !member.Waits() {
 			member.Send(storageMessage(false))
 		}
 		c := &liveClient{server: s, access: a, ip: s.remoteIP(r), room: room, doc: doc, member: member, id: member.You().ID}
@@ -137,6 +133,47 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// joinLive makes a connection one of the room's, or lets it wait in the lobby.
+func (s *Server) joinLive(ctx context.Context, a *access, room *live.Room, join live.JoinRequest) (*live.Member, error) {
+	if !a.mustWait() {
+		view, err := s.viewRoom(ctx, a.room)
+		if err != nil {
+			return nil, err
+		}
+		return room.Join(join, view, s.cfg.Runner.Languages())
+	}
+	member, err := room.Wait(join, s.cfg.Runner.Languages())
+	if err != nil {
+		return nil, err
+	}
+	// Who starts the room stores that first. So either they found this member waiting, or it is
+	// found here.
+	if err := s.letInIfStarted(ctx, a.room.ID, member); err != nil {
+		member.Leave()
+		return nil, err
+	}
+	return member, nil
+}
+
+func (s *Server) letInIfStarted(ctx context.Context, id string, member *live.Member) error {
+	row, err := s.cfg.Store.Room(ctx, id)
+	if err != nil || row.Lobby {
+		return err
+	}
+	view, err := s.viewRoom(ctx, row)
+	if err != nil {
+		return err
+	}
+	member.LetIn(view)
+	return nil
+}
+
+// mayWaiting tells whether somebody in the lobby may send a message.
+func mayWaiting(kind string) bool { return kind == "ping" || kind == "participant.update" }
+
+// errWaiting refuses the others.
+var errWaiting = &live.Error{Code: live.CodeNotAllowed, Message: errWait.Detail}
+
 // receive handles one message; what is refused is answered with error. Its own
 // error ends the connection.
 func (c *liveClient) receive(ctx context.Context, kind int, data []byte) error {
@@ -144,6 +181,10 @@ func (c *liveClient) receive(ctx context.Context, kind int, data []byte) error {
 		return err
 	}
 	if kind == websocket.BinaryMessage {
+		if c.member.Waits() {
+			c.fail(errWaiting, nil)
+			return nil
+		}
 		if err := c.input(data); err != nil {
 			c.fail(err, nil)
 		}
@@ -171,6 +212,9 @@ func (c *liveClient) receive(ctx context.Context, kind int, data []byte) error {
 }
 
 func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
+	if !mayWaiting(msg.Type) && c.member.Waits() {
+		return errWaiting
+	}
 	switch msg.Type {
 	case "run.start":
 		return c.startRun(ctx, msg)
@@ -346,6 +390,7 @@ func (c *liveClient) remove(ctx context.Context, id string) error {
 	// Removed before the others are told: who is closing is not told.
 	err = c.member.Remove(id)
 	c.room.Rekey(role, token, store.HashToken(token))
-	c.doc.DisconnectToken(old, live.CloseRemoved, "a host removed somebody who came by this link: use the new one")
-	return err
+	const reason = "a host removed somebody who came by this link: use the new one"
+	c.doc.DisconnectToken(old, live.CloseRemoved, reason)
+	return errors.Join(err, c.server.closeNotes(ctx, c.access.room.ID, old, live.CloseRemoved, reason))
 }

@@ -41,6 +41,7 @@ type createRoomRequest struct {
 	Language string    `json:"language"`
 	Files    []newFile `json:"files"`
 	Template string    `json:"template"`
+	Lobby    bool      `json:"lobby"`
 }
 
 type createRoomAnswer struct {
@@ -83,7 +84,7 @@ func (s *Server) createRoom(w http.ResponseWriter, r *http.Request) error {
 		answer.Links[role] = pageLink(r, answer.ID, token)
 	}
 	_, err = s.cfg.Store.CreateRoom(r.Context(), store.NewRoom{
-		ID: answer.ID, Title: title, Language: language, TokenHashes: hashes, InitialUpdate: update,
+		ID: answer.ID, Title: title, Language: language, Lobby: req.Lobby, TokenHashes: hashes, InitialUpdate: update,
 	})
 	if err != nil {
 		return err
@@ -187,6 +188,7 @@ type roomView struct {
 	Entry       string    `json:"entry,omitempty"`
 	Locked      bool      `json:"locked"`
 	DriverOnly  bool      `json:"driver_only"`
+	Lobby       bool      `json:"lobby"`
 	RunsEnabled bool      `json:"runs_enabled"`
 	Ended       bool      `json:"ended"`
 	CreatedAt   time.Time `json:"created_at"`
@@ -204,7 +206,7 @@ func (s *Server) withRoom(ctx context.Context, id string, fn func(*collab.Room) 
 
 func (s *Server) viewRoom(ctx context.Context, row *store.Room) (roomView, error) {
 	v := roomView{
-		ID: row.ID, Title: row.Title, Language: row.Language, Locked: row.Locked, DriverOnly: row.DriverOnly,
+		ID: row.ID, Title: row.Title, Language: row.Language, Locked: row.Locked, DriverOnly: row.DriverOnly, Lobby: row.Lobby,
 		RunsEnabled: row.RunsEnabled, Ended: row.Ended, CreatedAt: row.CreatedAt,
 	}
 	err := s.withRoom(ctx, row.ID, func(room *collab.Room) error {
@@ -268,6 +270,7 @@ type roomPatch struct {
 	Title       *string `json:"title"`
 	Locked      *bool   `json:"locked"`
 	DriverOnly  *bool   `json:"driver_only"`
+	Lobby       *bool   `json:"lobby"`
 	RunsEnabled *bool   `json:"runs_enabled"`
 	Ended       *bool   `json:"ended"`
 }
@@ -290,13 +293,20 @@ func (s *Server) patchRoom(w http.ResponseWriter, r *http.Request) error {
 
 // updateRoom stores a change of the room and makes it so for everybody there.
 func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, answer live.Answer) (*store.Room, error) {
-	change := store.RoomPatch{Locked: patch.Locked, DriverOnly: patch.DriverOnly, RunsEnabled: patch.RunsEnabled, Ended: patch.Ended}
+	change := store.RoomPatch{
+		Locked: patch.Locked, DriverOnly: patch.DriverOnly, Lobby: patch.Lobby, RunsEnabled: patch.RunsEnabled, Ended: patch.Ended,
+	}
 	if patch.Title != nil {
 		title, err := cleanTitle(*patch.Title)
 		if err != nil {
 			return nil, err
 		}
 		change.Title = &title
+	}
+	if patch.Lobby != nil && *patch.Lobby {
+		if err := s.checkLobby(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	var row *store.Room
 	err := s.withRoom(ctx, id, func(room *collab.Room) (err error) {
@@ -311,6 +321,12 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 	if err != nil {
 		return nil, err
 	}
+	if patch.Ended != nil {
+		err := s.withNotes(ctx, id, func(notes *collab.Room) error { notes.SetEnded(row.Ended); return nil })
+		if err != nil {
+			return nil, err
+		}
+	}
 	view, err := s.viewRoom(ctx, row)
 	if err != nil {
 		return nil, err
@@ -318,6 +334,9 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 	s.events.add(id, live.Event{Kind: kindRoom, Data: patch})
 	s.live.Peek(id, func(room *live.Room) {
 		room.BroadcastAnswer(map[string]any{"type": "room.updated", "room": view}, answer)
+		if patch.Lobby != nil && !row.Lobby && !row.Ended {
+			room.Start(view)
+		}
 		if row.Ended {
 			room.Disconnect(func(*live.Member) bool { return true }, live.CloseRoomEnded, "the host ended this room")
 		}
@@ -326,6 +345,18 @@ func (s *Server) updateRoom(ctx context.Context, id string, patch roomPatch, ans
 		s.stopActive(id)
 	}
 	return row, nil
+}
+
+// checkLobby refuses to open the lobby of a room that was started: who was in has its document.
+func (s *Server) checkLobby(ctx context.Context, id string) error {
+	row, err := s.cfg.Store.Room(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoRoom
+	}
+	if err == nil && !row.Lobby {
+		return newProblem(http.StatusConflict, "this room has been started, which cannot be undone: make a room with a lobby")
+	}
+	return err
 }
 
 // changeSettings stores a change and tells the room: one after the other, so that the room
@@ -494,6 +525,9 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.closeNotes(r.Context(), a.room.ID, old, live.CloseRemoved, reason); err != nil {
 		return err
 	}
 	answer := map[string]any{"role": role, "token": token, "link": pageLink(r, a.room.ID, token)}

@@ -132,6 +132,8 @@ func (s *Server) handlers() map[string]handler {
 		"GET /api/v1/languages":                                       s.getLanguages,
 		"GET /api/v1/openapi.yaml":                                    s.getOpenAPI,
 		"GET /sync/{room}":                                            s.serveSync,
+		"GET /sync/{room}/notes":                                      s.serveNotes,
+		"GET /api/v1/rooms/{room}/notes":                              s.getNotes,
 		"GET /live/{room}":                                            s.serveLive,
 		"GET /healthz":                                                s.healthz,
 		"GET /readyz":                                                 s.readyz(false),

@@ -17,6 +17,7 @@ import (
 
 	"corun/collab"
 	"corun/collab/live"
+	"corun/store"
 )
 
 const (
@@ -27,9 +28,24 @@ const (
 	pongWait  = 60 * time.Second
 )
 
-// serveSync is the y-websocket protocol. It returns when the client has joined; what goes on
-// then needs neither the request nor its goroutine, see syncSocket.
-func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
+// serveSync is the y-websocket protocol on a room's document.
+func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) error {
+	return s.serveDocument(w, r, func(_ context.Context, a *access) (string, error) { return a.room.ID, nil })
+}
+
+// serveNotes is the same on the private notes of its hosts.
+func (s *Server) serveNotes(w http.ResponseWriter, r *http.Request) error {
+	return s.serveDocument(w, r, func(ctx context.Context, a *access) (string, error) {
+		if a.role != store.RoleHost {
+			return "", wrongRole(a.role, store.RoleHost)
+		}
+		return store.NotesID(a.room.ID), s.cfg.Store.EnsureNotes(ctx, a.room.ID)
+	})
+}
+
+// serveDocument joins a client to the document whose id find gives. It returns when the client
+// has joined; what goes on then needs neither the request nor its goroutine, see syncSocket.
+func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func(context.Context, *access) (string, error)) (err error) {
 	leave, err := s.admission.enter(s.remoteIP(r))
 	if err != nil {
 		return err
@@ -49,7 +65,14 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.mustWait() {
+		return errWait // no handshake: stock clients try again, more and more seldom
+	}
 	session, err := sessionOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	document, err := find(r.Context(), a)
 	if err != nil {
 		return err
 	}
@@ -67,7 +90,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) (err error) {
 			s.log.Debug("a socket has ended at once", "error", err)
 		}
 	}
-	if err := c.join(r.Context(), a, session); err != nil {
+	if err := c.join(r.Context(), a, document, session); err != nil {
 		code, reason := s.closeCode(err)
 		sayGoodbye(c.socket, code, reason)
 		go func() { // the goodbye may take a while to be read
@@ -94,12 +117,12 @@ func sessionOf(q url.Values) (string, error) {
 	return strings.Clone(given), nil // and do not keep the whole query
 }
 
-// join makes the client one of the room's.
-func (c *syncSocket) join(ctx context.Context, a *access, session string) (err error) {
+// join makes the client one of a document's.
+func (c *syncSocket) join(ctx context.Context, a *access, document, session string) (err error) {
 	if a.room.Ended {
 		return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
 	}
-	room, err := c.server.cfg.Rooms.Acquire(ctx, a.room.ID)
+	room, err := c.server.cfg.Rooms.Acquire(ctx, document)
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func (h *Hub) Rooms() (rooms, participants int) {
 	h.mu.Unlock()
 	for _, r := range all {
 		r.mu.Lock()
-		participants += len(r.members)
+		participants += len(r.members) + len(r.lobby)
 		r.mu.Unlock()
 	}
 	return len(all), participants
@@ -269,8 +269,9 @@ type Room struct {
 
 	mu        sync.Mutex // guards all below
 	members   map[string]*Member
-	joins     int    // so far
-	driver    string // participant id, "" when nobody drives
+	lobby     []*Member // who waits to be let in, the first first
+	joins     int       // so far
+	driver    string    // participant id, "" when nobody drives
 	grace     *time.Timer
 	graceGen  int
 	requests  []string      // who asked for the seat, the first first
@@ -322,13 +323,32 @@ type Hello struct {
 	Requests []string       `json:"requests"`
 	Rotation map[string]any `json:"rotation"` // as in driver.rotation, or nil
 	Chat     []ChatMessage  `json:"chat"`     // the last messages, the oldest first
-	Run      *store.Run     `json:"run"`
+	// Waiting are who is in the lobby, for a host; nil for others.
+	Waiting []Participant `json:"waiting"`
+	Run     *store.Run    `json:"run"`
 }
 
 // Join admits a connection: it is told hello and the output so far, the others
 // are told that somebody joined. room and languages go into the hello as they
 // are.
 func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
+	m, err := r.newMember(req)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if most := r.hub.most; r.members[m.who.ID] == nil && len(r.members)+len(r.lobby) >= most {
+		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
+	}
+	r.takePlace(m)
+	r.admit(m, req, room, languages)
+	return m, nil
+}
+
+// newMember makes the member of a connection, of which the room knows nothing yet. Its error
+// is an *Error for what the person says of themselves.
+func (r *Room) newMember(req JoinRequest) (*Member, error) {
 	name, err := cleanName(req.Name)
 	if err != nil {
 		return nil, err
@@ -336,28 +356,35 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	if req.Hue < 0 || req.Hue > 359 {
 		return nil, refuse(CodeBadMessage, "hue is %d: give a number from 0 to 359", req.Hue)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	id, known := r.hub.resumed(r.id, req)
 	if !known {
 		id = newParticipantID()
 	}
+	return &Member{
+		room: r, tokenHash: req.TokenHash, chats: newChats(), wake: make(chan struct{}, 1),
+		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
+	}, nil
+}
+
+// takePlace gives a member a place in the order of joining: that of the connection of the
+// same person, which ends, or the last. mu is held.
+func (r *Room) takePlace(m *Member) {
+	id := m.who.ID
 	r.joins++
-	place, chats := r.joins, newChats()
+	m.joined = r.joins
 	if id == r.driver {
-		place = r.turn // whose turn comes next does not change because the driver loads the page again
+		m.joined = r.turn // whose turn comes next does not change because the driver loads the page again
 	}
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
-		place, chats = old.joined, old.chats
-	} else if most := r.hub.most; len(r.members) >= most {
-		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
+		m.joined, m.chats = old.joined, old.chats
 	}
-	m := &Member{
-		joined: place, chats: chats, room: r, tokenHash: req.TokenHash, wake: make(chan struct{}, 1),
-		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
-	}
+}
+
+// admit makes a member one of the room's, and tells them and the others. mu is held.
+func (r *Room) admit(m *Member, req JoinRequest, room, languages any) {
+	id := m.who.ID
 	if id == r.driver {
 		r.cancelGrace()
 	}
@@ -379,11 +406,10 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	m.sendJSON(Hello{
 		Type: "hello", Protocol: 1, You: m.who, Resume: r.hub.resumeToken(r.id, id, req.TokenHash),
 		Participants: r.participants(), Driver: r.driverPtr(), Requests: r.pending(), Rotation: r.rotationFields(),
-		Chat: r.chatSoFar(), Room: room, Languages: languages, Run: r.run,
+		Chat: r.chatSoFar(), Waiting: r.waitingFor(m.who.Role), Room: room, Languages: languages, Run: r.run,
 	}, r.output, 0)
 	r.tellNext()
 	m.signal()
-	return m, nil
 }
 
 // Participants lists who is connected, the driver's id ("" for nobody) and the
@@ -398,11 +424,16 @@ func (r *Room) Participants() (all []Participant, driver string, run *store.Run)
 func (r *Room) Disconnect(match func(*Member) bool, code int, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range r.members {
+	for _, m := range r.everybody() {
 		if match(m) {
 			m.close(code, reason)
 		}
 	}
+}
+
+// everybody are the members and who waits to be one. mu is held.
+func (r *Room) everybody() []*Member {
+	return slices.AppendSeq(slices.Clone(r.lobby), maps.Values(r.members))
 }
 
 // Broadcast sends one JSON message to everybody.

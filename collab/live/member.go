@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type Member struct {
 	queued    int // bytes of JSON in queue
 	closed    *CloseError
 	left      bool
+	waits     *waiter // nil once they are in
 	output    *output // what pos counts in
 	pos       int64   // how far into output this participant was sent
 	replayTo  int64   // below it nothing is left out: it was there before the join
@@ -132,6 +134,12 @@ func (m *Member) Update(name *string, hue *int) error {
 		}
 		next.Hue = *hue
 	}
+	if m.waits != nil {
+		m.who = next
+		m.answer(map[string]any{"type": "participant.updated", "participant": m.who})
+		r.tellWaiting()
+		return nil
+	}
 	if m.who != next {
 		m.who = next
 		r.note(KindRename, map[string]any{"participant": m.who})
@@ -157,6 +165,9 @@ func (m *Member) removable(id string) (*Member, error) {
 		return nil, refuse(CodeNotAllowed, "only a host can remove a participant")
 	}
 	victim, ok := m.room.members[id]
+	if at := slices.IndexFunc(m.room.lobby, func(other *Member) bool { return other.who.ID == id }); !ok && at >= 0 {
+		victim, ok = m.room.lobby[at], true
+	}
 	if !ok {
 		return nil, refuse(CodeNotFound, "no participant %q is connected: give one of the ids in participants", id)
 	}
@@ -190,7 +201,7 @@ func (m *Member) Remove(id string) error {
 func (r *Room) Rekey(role store.Role, token string, hash [32]byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range r.members {
+	for _, m := range r.everybody() {
 		if m.closed != nil || (m.who.Role != role && m.who.Role != store.RoleHost) {
 			continue
 		}
@@ -214,6 +225,10 @@ func (m *Member) Leave() {
 	}
 	m.left = true
 	m.close(CloseGoingAway, "")
+	if r.leaveLobby(m) {
+		r.tellWaiting()
+		return
+	}
 	if r.members[m.who.ID] != m {
 		return // replaced by a newer connection of the same person
 	}
@@ -269,7 +284,7 @@ func (m *Member) Next(ctx context.Context) ([]Frame, error) {
 // held back, held is for how long. mu is held.
 func (m *Member) take() (frames []Frame, held time.Duration) {
 	m.skipIfBehind() // may queue a message, which comes before the output after the gap
-	if len(m.queue) == 0 {
+	if len(m.queue) == 0 && m.waits == nil {
 		frame, held := m.nextOutput(m.room.output, m.room.outputLen())
 		if frame != nil {
 			frames = append(frames, Frame{true, frame})
@@ -352,6 +367,9 @@ func (m *Member) sendJSON(v any, o *output, upTo int64) { m.send(mustJSON(v), o,
 func (m *Member) send(data []byte, o *output, upTo int64) {
 	if m.closed != nil {
 		return
+	}
+	if m.waits != nil {
+		o, upTo = nil, 0 // what the program printed is not for who waits
 	}
 	if m.queued+len(data) > maxQueuedBytes {
 		m.queue, m.queued = nil, 0

@@ -10,7 +10,7 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, token: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+export async function call<T>(method: string, path: string, token: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const headers: Record<string, string> = {}
   if (token !== '') headers.Authorization = `Bearer ${token}`
   if (body !== undefined) headers['Content-Type'] = 'application/json'
@@ -29,6 +29,7 @@ export interface NewRoom {
   title?: string
   language?: string
   template?: string
+  lobby?: boolean
 }
 
 export interface MadeRoom {
@@ -87,6 +88,13 @@ export async function givenStdin(room: string, run: Run, token: string): Promise
     if (found !== undefined || !page.more) return found?.data.data ?? ''
     query = `kind=stdin&limit=1000&after=${encodeURIComponent(page.next)}`
   }
+}
+
+/** All that a run has printed, as text. */
+export async function printed(room: string, run: number, token: string, signal: AbortSignal): Promise<string> {
+  const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` }, signal })
+  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  return answer.text()
 }
 
 /** A file that a run left. */

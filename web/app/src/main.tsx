@@ -10,6 +10,7 @@ import './styles/room.css'
 import './styles/panels.css'
 import './styles/playback.css'
 import './styles/runs.css'
+import './styles/host.css'
 import './theme.ts'
 
 const root = document.getElementById('app')

@@ -1,9 +1,12 @@
 // Every word the page shows, in one place.
+import type { TestResult, TestsSummary, TestVerdict } from './live/tests.ts'
 import type { DriverReason, Role, Run, RunStatus } from './live/messages.ts'
 
 const mac = typeof navigator !== 'undefined' && /Mac|iPhone|iPad/.test(navigator.userAgent)
 export const runKeys = mac ? '⌘↵' : 'Ctrl+Enter'
 export const stopKeys = mac ? '⌘.' : 'Ctrl+.'
+
+const altKeys = mac ? '⌥⇧' : 'Alt+Shift+'
 
 export const t = {
   product: 'Corun',
@@ -262,6 +265,150 @@ export const t = {
     left: (name: string) => `${name} left`,
     runStarted: (name: string) => `Run started by ${name}`,
   },
+
+  dock: {
+    chat: 'Chat',
+    tests: 'Tests',
+    notes: 'Private notes',
+    keys: { chat: `${altKeys}C`, tests: `${altKeys}T`, notes: `${altKeys}N` },
+    close: 'Close this panel',
+    loading: 'Loading…',
+    failed: 'This could not be loaded. Reload the page to try again.',
+  },
+
+  host: {
+    title: 'Room settings',
+    states: 'What is set in this room',
+    lock: 'Lock the room',
+    lockHint: 'Nobody edits, hosts neither.',
+    isLocked: 'Locked: nobody edits',
+    driverOnly: 'Only who is at the keyboard edits',
+    driverOnlyHint: 'Everybody else watches the code.',
+    isDriverOnly: 'Only who is at the keyboard edits',
+    runs: 'Running programs',
+    runsHint: 'Hosts and guests may run the program.',
+    runsAreOff: 'Running is switched off',
+    end: 'End the room…',
+    endConfirm: 'End this room for everybody? Nobody can edit or run anything in it any more.',
+  },
+
+  chat: {
+    messages: 'Messages',
+    empty: 'Nothing was said yet.',
+    write: 'Message',
+    hint: 'Enter sends, Shift+Enter begins a new line',
+    send: 'Send',
+    viewer: 'You are watching: only hosts and guests write here.',
+    offline: 'There is no connection: try again in a moment.',
+    unread: (n: number) => (n === 1 ? '1 unread message' : `${n} unread messages`),
+    says: (name: string, text: string) => `${name} says: ${text.length > 200 ? `${text.slice(0, 200)}…` : text}`,
+    left: (n: number) => `${n} bytes left`,
+    over: (n: number) => `${n} bytes too long`,
+    remove: (name: string) => `Remove this message of ${name}`,
+    removeConfirm: (name: string) => `Remove this message of ${name} for everybody? Its text is deleted from the room’s log too.`,
+    linkLine: 'Link this line',
+    linkRun: (n: number) => `Link run ${n}`,
+    unlink: (what: string) => `Leave out the link to ${what}`,
+    run: (n: number) => `Run ${n}`,
+    line: (path: string, line: number) => `${path}, line ${line}`,
+    fileGone: 'a file that was deleted',
+    outputOf: (n: number) => `What run ${n} printed`,
+  },
+
+  bring: {
+    action: 'Bring everyone here',
+    hint: 'Everybody’s editor goes to your file and line.',
+    done: 'Everybody was brought to where you are.',
+    brought: (name: string) => `${name} brought everyone here.`,
+    back: 'Back to where I was',
+    stay: 'Stay',
+  },
+
+  tests: {
+    run: 'Run tests',
+    edit: 'Edit tests…',
+    editTitle: 'Tests of this room',
+    cases: 'Test cases',
+    none: 'This room has no tests.',
+    noneHost: 'No tests yet. Add some, and everybody can run them.',
+    results: 'Results of the tests',
+    name: 'Name',
+    result: 'Result',
+    points: 'Points',
+    hidden: 'hidden',
+    waiting: 'Waiting',
+    notRun: 'Not run yet',
+    notRunYet: 'Not run',
+    running: (run: number) => `Run ${run}, running…`,
+    summary: (s: TestsSummary) => `${s.passed} of ${s.total} passed${s.max_points > 0 ? `, ${s.points} of ${s.max_points} points` : ''}`,
+    verdict: (result: TestResult): string => (result.verdict === undefined ? (result.passed ? 'Passed' : 'Failed') : testVerdicts(result.verdict)),
+    outOf: (points: number) => `– / ${points}`,
+    pointsOf: (points: number, max: number) => `${points} / ${max}`,
+    stdin: 'Input',
+    args: 'Arguments',
+    argsHint: 'Arguments, one a line',
+    expected: 'Expected output',
+    pattern: 'Pattern of the whole output (RE2)',
+    printed: 'Printed',
+    stderr: 'Printed as errors',
+    nothing: '(nothing)',
+    difference: 'Difference',
+    diffKinds: { same: '', missing: 'missing: ', extra: 'not expected: ' },
+    match: 'Compared',
+    matches: {
+      trimmed: 'without spaces at the ends of lines',
+      exact: 'exactly, byte by byte',
+      numeric: 'number by number',
+      regex: 'with a pattern',
+      checker: 'by a program',
+    },
+    tolerance: 'Tolerance',
+    checker: 'Program that checks',
+    checkerLanguage: 'Its language',
+    checkerHint: 'It finds the input in input.txt and what was printed in output.txt. Exit code 0 is passed, 1 is wrong; what it prints is the message.',
+    checkerFiles: (n: number) => `The checker has ${n} files, which were given by the API and stay as they are.`,
+    limits: 'Limits; those of any run where they are left empty',
+    wall: 'Time, seconds',
+    cpu: 'CPU time, seconds',
+    memory: 'Memory, MiB',
+    hiddenHint: 'Hidden: guests see whether it passed, and nothing else',
+    newName: (n: number) => `Test ${n}`,
+    unnamed: 'Without a name',
+    add: 'Add a test',
+    up: 'Move up',
+    down: 'Move down',
+    remove: 'Delete this test',
+    save: 'Save',
+    saving: 'Saving…',
+    discard: 'Close without saving what you changed?',
+    nameBad: 'The name must be one line of text.',
+    nameLong: 'The name is longer than 200 bytes.',
+    pointsBad: 'Points are a number of 0 or more.',
+    toleranceBad: 'The tolerance is a number, like 0.001 or 1e-6.',
+    checkerMissing: 'Give the program that checks.',
+    limitBad: 'A limit is a number above 0, or empty.',
+  },
+
+  notes: {
+    who: 'Private notes: only hosts see this',
+    placeholder: 'Write what only hosts should read…',
+    offline: 'Not connected: what you write is sent when the connection is back.',
+  },
+
+  lobby: {
+    on: 'Lobby: guests wait outside',
+    make: 'Let guests wait until I start the room',
+    title: 'Lobby',
+    prepare: 'Nobody but hosts sees this room yet.',
+    nobody: 'Nobody waits so far.',
+    who: (names: string[]) => `${names.length === 1 ? 'Waiting' : `${names.length} wait`}: ${names.join(', ')}`,
+    start: 'Start the room',
+    came: (name: string) => `${name} waits in the lobby`,
+    started: 'The host started the room',
+    waitTitle: 'The host will let you in soon',
+    waitBody: 'This room has not started. You come in by yourself as soon as the host starts it: there is nothing to do or to reload.',
+    connected: 'Connected. The host sees that you wait.',
+  },
 }
 
 export function driverChange(reason: DriverReason, name: string | null, you: boolean): string {
@@ -304,6 +451,16 @@ const statusWords: Record<RunStatus, string> = {
   failed: 'Could not run',
 }
 
+const testWords: Record<Exclude<TestVerdict, RunStatus>, string> = {
+  passed: 'Passed',
+  wrong_output: 'Wrong output',
+  runtime_error: 'Ended with an error',
+  checker_failed: 'The checker failed',
+}
+
+const testVerdicts = (verdict: TestVerdict): string =>
+  verdict in testWords ? testWords[verdict as keyof typeof testWords] : statusWords[verdict as RunStatus]
+
 export const verdictOf = (status: RunStatus | ''): string => statusWords[status || 'failed']
 
 /** Milliseconds as a clock shows them: minutes and seconds, and hours where there are. */
@@ -331,6 +488,10 @@ export function verdict(run: Run): Verdict {
   const message = run.message ?? ''
   switch (status) {
     case 'exited': {
+      if (run.tests !== undefined) {
+        const all = run.tests.passed === run.tests.total
+        return { tone: all ? 'good' : 'bad', head, detail: t.tests.summary(run.tests) }
+      }
       const code = run.exit_code ?? 0
       return { tone: code === 0 ? 'good' : 'bad', head, detail: `exit status ${code}` }
     }

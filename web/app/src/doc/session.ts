@@ -65,6 +65,15 @@ export class DocSession {
     this.provider.connect()
   }
 
+  /** Stops asking for a document that is not to be had yet; resume goes on. */
+  pause(): void {
+    this.provider.disconnect()
+  }
+
+  resume(): void {
+    this.provider.connect()
+  }
+
   /** Takes the server's word for what its store has. */
   saved(stateVector: Uint8Array): void {
     if (this.save.value !== 'saved' && covers(stateVector, Y.encodeStateVector(this.doc))) this.settled()

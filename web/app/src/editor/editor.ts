@@ -88,6 +88,17 @@ export class FileEditor {
     this.view.dispatch({ effects: EditorView.scrollIntoView(Math.min(at, this.view.state.doc.length), { y: 'nearest', yMargin: 60 }) })
   }
 
+  /** Where this person's cursor is. */
+  get cursor(): number {
+    return this.view.state.selection.main.head
+  }
+
+  /** Puts the cursor at a place, in the middle of the view. */
+  goTo(at: number): void {
+    const head = Math.min(at, this.view.state.doc.length)
+    this.view.dispatch({ selection: EditorSelection.cursor(head), effects: EditorView.scrollIntoView(head, { y: 'center' }) })
+  }
+
   destroy(): void {
     this.gone = true
     this.view.destroy()

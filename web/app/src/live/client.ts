@@ -130,10 +130,10 @@ export class LiveClient {
       }
       const msg = typeof event.data === 'string' ? parseMessage(event.data) : null
       if (msg === null) return
-      if (msg.type === 'hello') {
+      if (msg.type === 'hello' || msg.type === 'lobby') {
         greeted = true
         this.backoff.reset()
-        this.remember(msg.resume)
+        if (msg.type === 'hello') this.remember(msg.resume)
         this.opts.onLink('open')
       } else if (msg.type === 'token.rotated' && msg.resume !== undefined) {
         this.remember(msg.resume)

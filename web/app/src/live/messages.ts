@@ -1,5 +1,8 @@
 // The text messages of /live, as CONTRACT.md §5 has them. Both sides ignore
 // fields that they do not know.
+import type { ChatClientMessage, ChatMessage, ChatServerMessage } from './chat.ts'
+import type { LobbyServerMessage } from './lobby.ts'
+import type { TestsServerMessage, TestsSummary } from './tests.ts'
 
 export type Role = 'host' | 'guest' | 'viewer'
 
@@ -20,6 +23,18 @@ export interface RoomInfo {
   driver_only: boolean
   runs_enabled: boolean
   ended: boolean
+  /** Guests and viewers wait until a host starts the room. */
+  lobby?: boolean
+}
+
+/** What a host may set. */
+export interface RoomSettings {
+  locked?: boolean
+  driver_only?: boolean
+  runs_enabled?: boolean
+  ended?: boolean
+  /** Only ever false: who waits comes in. */
+  lobby?: false
 }
 
 export interface Language {
@@ -57,7 +72,7 @@ export interface Run {
   language: string
   entry: string
   args?: string[] | null
-  mode: 'terminal' | 'pipes'
+  mode: 'terminal' | 'pipes' | 'tests'
   /** 'given' where the program got all of its input when it began. */
   stdin?: 'driver' | 'given' | ''
   state: RunState
@@ -70,6 +85,8 @@ export interface Run {
   usage?: Usage | null
   compile?: { status: RunStatus; usage: Usage; cached: boolean }
   artefacts?: Artefact[]
+  /** Of a run in the mode tests. */
+  tests?: TestsSummary
   started_by: string
   started_by_name: string
   created_at?: string
@@ -92,6 +109,9 @@ export type ServerMessage =
   | {
       type: 'hello'; protocol: number; you: Participant; resume: string; participants: Participant[]
       driver: string | null; requests: string[]; rotation?: Rotation | null; room: RoomInfo; languages: Language[] | null; run: Run | null
+      chat?: ChatMessage[]
+      /** Who is in the lobby; for hosts. */
+      waiting?: Participant[] | null
     }
   | { type: 'participant.joined' | 'participant.left' | 'participant.updated'; participant: Participant }
   | { type: 'driver.changed'; driver: string | null; by: string | null; reason: DriverReason }
@@ -110,6 +130,9 @@ export type ServerMessage =
   | { type: 'token.rotated'; role: Role; token: string; resume?: string }
   | { type: 'error'; code: string; message: string; ref?: unknown }
   | { type: 'pong' }
+  | ChatServerMessage
+  | TestsServerMessage
+  | LobbyServerMessage
 
 /** How a run begins; what is left out is the room's, or as usual. */
 export interface RunStart {
@@ -134,7 +157,8 @@ export type ClientMessage =
   | { type: 'driver.give' | 'driver.grant' | 'driver.deny'; to: string }
   | { type: 'participant.update'; name: string; hue: number }
   | { type: 'participant.remove'; id: string }
-  | { type: 'room.update'; title?: string; locked?: boolean; driver_only?: boolean; runs_enabled?: boolean; ended?: boolean }
+  | ({ type: 'room.update'; title?: string } & RoomSettings)
+  | ChatClientMessage
 
 /** Reads a text frame; null when it is no message. */
 export function parseMessage(text: string): ServerMessage | null {

@@ -57,7 +57,9 @@ function Editor({ session, file, histories }: EditorProps) {
     editor.current = made
     // Focus follows what was just opened, but is taken from nobody's hands.
     if (document.activeElement === document.body || document.activeElement?.closest('.file') != null) made.focus()
+    const detach = session.navigation.attach(file.id, made)
     return () => {
+      detach()
       editor.current = null
       made.destroy()
     }

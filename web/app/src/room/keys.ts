@@ -7,6 +7,7 @@ const panes = [
   ['code', '.editor-pane', '.cm-content'],
   ['output', '.run-pane', '.xterm-helper-textarea'],
   ['room', '.sidebar', ':is(button, input)'],
+  ['panel', '.dock', ':is([data-first], button)'],
 ] as const
 
 export function useRoomKeys(session: RoomSession, show: (pane: 'code' | 'output' | 'room') => void): void {
@@ -27,9 +28,10 @@ export function useRoomKeys(session: RoomSession, show: (pane: 'code' | 'output'
 }
 
 function visit(step: 1 | -1, show: (pane: 'code' | 'output' | 'room') => void): void {
-  const at = panes.findIndex(([, pane]) => document.activeElement?.closest(pane) != null)
-  const next = panes[(at + step + panes.length) % panes.length] ?? panes[0]
-  show(next[0])
+  const there = panes.filter(([name, pane]) => name !== 'panel' || document.querySelector(pane) !== null)
+  const at = there.findIndex(([, pane]) => document.activeElement?.closest(pane) != null)
+  const next = there[(at + step + there.length) % there.length] ?? panes[0]
+  if (next[0] !== 'panel') show(next[0])
   // On a narrow screen the pane shows only after the next render.
   requestAnimationFrame(() => document.querySelector<HTMLElement>(`${next[1]} ${next[2]}`)?.focus())
 }

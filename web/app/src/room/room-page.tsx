@@ -3,13 +3,19 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
+import { LobbyBar } from '../lobby/lobby-bar.tsx'
+import { LobbyPage } from '../lobby/lobby-page.tsx'
 import { t } from '../strings.ts'
+import { BroughtNotice } from './brought.tsx'
+import { Dock } from './dock.tsx'
 import { EditorPane } from './editor-pane.tsx'
 import { EndPage } from './end-page.tsx'
 import { useRoomKeys } from './keys.ts'
+import { RunOutput } from './run-output.tsx'
 import { RunPane } from './run-pane.tsx'
 import { RoomSession } from './session.ts'
 import { Sidebar } from './sidebar.tsx'
+import { StatusBar } from './status-bar.tsx'
 import { TopBar } from './top-bar.tsx'
 
 type View = 'code' | 'output' | 'room'
@@ -26,22 +32,38 @@ export function RoomPage({ link }: { link: RoomLink }) {
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
   // A jump to a line shows the code, where a narrow screen shows something else.
   useSignalEffect(() => { if (session.runs.jumps.value > 0) view.value = 'code' })
+  const turnTo = session.turnTo.value
+  useEffect(() => {
+    if (turnTo === null) return
+    view.value = turnTo
+    session.turnTo.value = null
+  }, [turnTo])
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
+  // Who waits sees nothing else. The frame stays, out of sight, as the terminal lives in it.
+  const waits = session.lobby.waits.value
   return (
-    <div class="room" data-view={view.value}>
+    <div class="room" data-view={view.value} data-waits={waits}>
+      {waits && <LobbyPage session={session} />}
       <TopBar session={session} />
+      <LobbyBar session={session} />
       <nav class="views" aria-label={t.room}>
         {views.map(([name, label]) => (
           <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{label}</button>
         ))}
       </nav>
-      <div class="panes">
-        <Sidebar session={session} />
-        <EditorPane session={session} />
-        <RunPane session={session} />
+      <div class="stage">
+        <div class="panes">
+          <Sidebar session={session} />
+          <EditorPane session={session} />
+          <RunPane session={session} />
+        </div>
+        <Dock session={session} />
       </div>
+      <StatusBar session={session} />
+      <BroughtNotice session={session} />
+      <RunOutput session={session} />
       <Notices session={session} />
     </div>
   )

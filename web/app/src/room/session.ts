@@ -7,8 +7,9 @@ import { DocSession } from '../doc/session.ts'
 import { fromBase64 } from '../doc/vector.ts'
 import * as identity from '../identity.ts'
 import { roomLink, socketOrigin } from '../links.ts'
+import { Chat } from '../live/chat.ts'
 import { LiveClient, type Ending, type Link } from '../live/client.ts'
-import type { Participant, Role, Run, RunStart, ServerMessage } from '../live/messages.ts'
+import type { Participant, Role, RoomSettings, Run, RunStart, ServerMessage } from '../live/messages.ts'
 import * as live from '../live/state.ts'
 import { Announcer } from '../runs/announcer.ts'
 import { loadOptions, saveOptions, splitArgs, startFields, type RunOptions } from '../runs/options.ts'
@@ -17,7 +18,14 @@ import type { CodeFile } from '../runs/code.ts'
 import { RunView } from '../runs/view.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
 import { plainText } from '../terminal/text.ts'
+import { Lobby } from '../live/lobby.ts'
+import { Tests, type TestCase } from '../live/tests.ts'
+import { NotesSession } from '../notes/notes-session.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
+import { testsOf } from '../tests/tests-api.ts'
+import type { Panel } from './dock.tsx'
+import { Gather } from './gather.ts'
+import { anchorOf, fromAnchor, Navigation, type Spot } from './navigation.ts'
 
 /** How long a refusal stays to be read. */
 const NOTICE_MS = 8_000
@@ -44,10 +52,22 @@ export class RoomSession {
   /** The shown run beside the code: its age, the places that it names, what a compiler said. */
   readonly runs: RunView
   readonly runOptions: Signal<RunOptions>
+  /** The panel that is open beside the panes. */
+  readonly panel = signal<Panel | null>(null)
+  /** The pane that a narrow screen is to show; null once it does. */
+  readonly turnTo = signal<'code' | 'output' | null>(null)
+  /** The earlier run whose output is looked at. */
+  readonly shownRun = signal<number | null>(null)
+  readonly chat = new Chat((msg) => this.live.send(msg), t.chat.offline)
+  readonly tests: Tests
+  readonly lobby = new Lobby()
+  readonly navigation = new Navigation((file) => { this.openFile.value = file })
+  readonly gather: Gather
 
   readonly mayEdit = computed(() => live.mayEdit(this.state.value))
   readonly mayRun = computed(() => live.mayRun(this.state.value))
   readonly isDriver = computed(() => live.isDriver(this.state.value))
+  readonly isHost = computed(() => this.state.value.you?.role === 'host')
   readonly active = computed(() => live.isActive(this.state.value.run))
   readonly online = computed(() => this.link.value === 'open' && this.doc.connected.value)
   /** The file shown: the chosen one while it is there, else the entry, else the first. */
@@ -59,19 +79,23 @@ export class RoomSession {
 
   private readonly live: LiveClient
   private readonly announcer = new Announcer((words) => { this.announcement.value = words })
+  private readonly testsApi: ReturnType<typeof testsOf>
+  private notes: NotesSession | null = null
   private startedAt = -Infinity
   private noticeTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(readonly room: string, private token: string) {
     this.me = signal(identity.loadIdentity())
     this.tokens = signal(identity.loadTokens(room))
+    this.testsApi = testsOf(room, () => this.token)
+    this.tests = new Tests(this.testsApi)
     const session = identity.newSession()
     const origin = socketOrigin(location.origin)
     this.terminal = new RunTerminal({
       label: t.terminalLabel,
       onInput: (text) => this.type(text),
       onSize: (cols, rows) => { if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', cols, rows }) },
-      places: { find: (text) => findPlaces(text, this.runs.code.paths()), open: (place) => this.goTo(place) },
+      places: { find: (text) => findPlaces(text, this.runs.code.paths()), open: (place) => this.goToPlace(place) },
     })
     this.runOptions = signal(loadOptions(room))
     const { name, hue } = this.me.value
@@ -95,6 +119,18 @@ export class RoomSession {
     })
     // What came while this page was away came as one: the server knows how many edits it is.
     this.doc.provider.on('sync', (synced) => { if (synced) void this.runs.code.recount(this.state.value.run) })
+    this.gather = new Gather({
+      awareness: this.doc.provider.awareness,
+      hostName: (id) => this.state.value.participants.find((p) => p.id === id && p.role === 'host')?.name ?? null,
+      go: ({ file, anchor }) => {
+        const index = fromAnchor(this.doc.doc, file, anchor)
+        if (index === null || !this.doc.files.value.some((f) => f.id === file)) return false
+        const back = this.navigation.here()
+        this.turnTo.value = 'code'
+        this.navigation.go({ file, index }, document.activeElement?.closest('.cm-editor') != null)
+        return { back }
+      },
+    })
     this.shareIdentity()
   }
 
@@ -106,6 +142,8 @@ export class RoomSession {
     clearTimeout(this.noticeTimer)
     this.announcer.close()
     this.runs.close()
+    this.gather.close()
+    this.notes?.close()
     this.live.close()
     this.doc.close()
   }
@@ -137,7 +175,7 @@ export class RoomSession {
   }
 
   /** Goes to where a line that the shown run has named is now. */
-  goTo(place: Place): void {
+  goToPlace(place: Place): void {
     void this.runs.goTo(place).then((there) => { if (!there) this.tell(t.runs.placeGone(place.path)) })
   }
 
@@ -222,6 +260,67 @@ export class RoomSession {
 
   readonly title = computed(() => this.doc.meta.value.title || this.state.value.room?.title || '')
 
+  /** Changes what a host may set; everybody sees it when the server has. */
+  updateRoom(settings: RoomSettings): void {
+    if (!this.live.send({ type: 'room.update', ...settings })) this.tell(t.chat.offline)
+  }
+
+  // Tests.
+
+  runTests(): void {
+    if (this.mayRun.value && !this.active.value) this.live.send({ type: 'run.start', mode: 'tests', ...this.terminal.size })
+  }
+
+  /** Replaces all test cases; its error is the server's. */
+  saveTests(cases: TestCase[]): Promise<void> {
+    return this.testsApi.save(cases)
+  }
+
+  /** The hosts' private notes. */
+  openNotes(): NotesSession {
+    this.notes ??= new NotesSession(`${socketOrigin(location.origin)}/sync`, this.room, this.token, this.user())
+    return this.notes
+  }
+
+  // Places.
+
+  /** Shows a place in a file, and takes the focus there. */
+  goTo(spot: Spot): void {
+    this.uncover()
+    this.turnTo.value = 'code'
+    this.navigation.go(spot, true)
+  }
+
+  /** Shows what a run printed: the present one in the terminal. */
+  showRun(run: number): void {
+    if (this.state.value.run?.number === run) {
+      this.uncover()
+      this.turnTo.value = 'output'
+      this.terminal.focus()
+    } else {
+      this.shownRun.value = run
+    }
+  }
+
+  /** Shuts a panel that stands in front of the panes, as on a phone. */
+  uncover(): void {
+    if (matchMedia('(max-width: 820px)').matches) this.panel.value = null
+  }
+
+  outputOf(run: number, signal: AbortSignal): Promise<string> {
+    return api.printed(this.room, run, this.token, signal)
+  }
+
+  /** Brings everybody where this host is. */
+  bringEveryone(): void {
+    const here = this.navigation.here()
+    const you = this.state.value.you
+    if (here === null || you === null) return
+    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.index ?? 0) })
+    this.announcement.value = t.bring.done
+    this.tell(t.bring.done)
+  }
+
   // Links.
 
   /** The token that opens this room here. */
@@ -259,11 +358,15 @@ export class RoomSession {
   }
 
   private shareIdentity(): void {
+    this.doc.provider.awareness.setLocalStateField('user', this.user())
+    this.notes?.provider.awareness.setLocalStateField('user', this.user())
+  }
+
+  /** Who this is to others in a document. */
+  private user(): Record<string, unknown> {
     const { name, hue } = this.me.value
     // color and colorLight are for stock clients in the same room.
-    this.doc.provider.awareness.setLocalStateField('user', {
-      name, hue, color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)`,
-    })
+    return { name, hue, color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)` }
   }
 
   private receive(msg: ServerMessage): void {
@@ -272,6 +375,9 @@ export class RoomSession {
       this.state.value = live.reduce(before, msg)
       this.terminal.setAccepts(this.isDriver.value && this.active.value)
     })
+    this.receiveLobby(msg)
+    this.receiveChat(msg)
+    this.tests.receive(msg)
     const words = announcementFor(before, this.state.value, msg)
     if (words !== '') this.announcer.say(words)
     switch (msg.type) {
@@ -313,8 +419,26 @@ export class RoomSession {
         this.rotated(msg.role, msg.token)
         break
       case 'error':
-        if (!RACES.has(msg.code)) this.tell(msg.message)
+        if (!RACES.has(msg.code) && !this.chat.refused(msg.ref, msg.message)) this.tell(msg.message)
         break
+    }
+  }
+
+  private receiveLobby(msg: ServerMessage): void {
+    const news = this.lobby.receive(msg)
+    if (msg.type === 'lobby') this.doc.pause()
+    if (news?.kind === 'started') this.doc.resume()
+    if (news !== null) this.announcement.value = news.kind === 'came' ? t.lobby.came(news.name) : t.lobby.started
+  }
+
+  private receiveChat(msg: ServerMessage): void {
+    const me = this.state.value.you?.id ?? ''
+    const open = this.panel.value === 'chat'
+    if (msg.type === 'hello') this.chat.restore(msg.chat ?? [], me, open)
+    else if (msg.type === 'chat.removed') this.chat.removed(msg.id)
+    else if (msg.type === 'chat') {
+      this.chat.add(msg.message, msg.ref, me, open)
+      if (!open && msg.message.by.id !== me) this.announcement.value = t.chat.says(msg.message.by.name, msg.message.text)
     }
   }
 
@@ -325,6 +449,7 @@ export class RoomSession {
     history.replaceState(null, '', roomLink('', this.room, token))
     this.live.setToken(token)
     this.doc.setToken(token)
+    this.notes?.setToken(token)
   }
 }
 

@@ -22,7 +22,8 @@ export function Splitter() {
   const drag = (event: PointerEvent): void => {
     if (bar.current?.hasPointerCapture(event.pointerId) !== true) return
     const left = document.querySelector('.editor-pane')?.getBoundingClientRect().left ?? 0
-    setPercent(Math.round(bounded(((event.clientX - left) / (innerWidth - left)) * 100)))
+    const right = document.querySelector('.run-pane')?.getBoundingClientRect().right ?? innerWidth
+    setPercent(Math.round(bounded(((event.clientX - left) / (right - left)) * 100)))
   }
   const key = (event: KeyboardEvent): void => {
     const step = event.key === 'ArrowLeft' ? -STEP : event.key === 'ArrowRight' ? STEP : 0

@@ -1,9 +1,11 @@
 import { useState } from 'preact/hooks'
 import { playbackLink } from '../links.ts'
 import { t } from '../strings.ts'
+import { HostPanel } from '../host/host-panel.tsx'
 import { languageName } from '../start/language-picker.tsx'
 import { HistoryIcon, Logo, ShareIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
+import { SettingsIcon } from '../ui/room-icons.tsx'
 import { ThemeButton } from '../ui/theme-button.tsx'
 import { Avatar } from './people.tsx'
 import type { RoomSession } from './session.ts'
@@ -29,6 +31,11 @@ export function TopBar({ session }: { session: RoomSession }) {
       <Popover label={t.share} class="secondary" testid="share" face={<><ShareIcon /><span class="wide">{t.share}</span></>}>
         {() => <SharePanel session={session} />}
       </Popover>
+      {session.isHost.value && (
+        <Popover label={t.host.title} class="secondary square" testid="host-panel" face={<SettingsIcon />}>
+          {(close) => <HostPanel session={session} close={close} />}
+        </Popover>
+      )}
       <a class="secondary square" data-testid="to-playback" href={playbackLink(session.room, session.pass)} aria-label={t.playback.open} title={t.playback.open}><HistoryIcon /></a>
       <ThemeButton />
     </header>

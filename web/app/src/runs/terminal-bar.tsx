@@ -96,7 +96,7 @@ function Places({ session, onGo }: { session: RoomSession; onGo(): void }) {
     <ul class="menu places" data-testid="places-list" ref={list} onKeyDown={moveBetween}>
       {found.map(({ place, text }) => (
         <li key={`${place.path}:${place.line}`}>
-          <button type="button" onClick={() => { onGo(); session.goTo(place) }}>
+          <button type="button" onClick={() => { onGo(); session.goToPlace(place) }}>
             <b>{t.runs.goTo(place.path, place.line)}</b><small>{text}</small>
           </button>
         </li>

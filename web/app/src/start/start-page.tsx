@@ -32,6 +32,7 @@ function NewRoomForm() {
   const [language, setLanguage] = useState('')
   const [title, setTitle] = useState('')
   const [example, setExample] = useState(true)
+  const [lobby, setLobby] = useState(false)
   const [apiToken, setApiToken] = useState('')
   const [needsToken, setNeedsToken] = useState(false)
   const [problem, setProblem] = useState('')
@@ -54,6 +55,7 @@ function NewRoomForm() {
       const room = await api.makeRoom({
         ...(title.trim() === '' ? {} : { title: title.trim() }),
         ...(language === '' ? {} : { language }),
+        ...(lobby ? { lobby } : {}),
         ...(example && language !== '' ? { template: 'starter' } : {}),
       }, apiToken.trim())
       saveTokens(room.id, room.tokens)
@@ -84,6 +86,10 @@ function NewRoomForm() {
       <label class="check">
         <input type="checkbox" data-testid="example" checked={example} onChange={(e) => setExample(e.currentTarget.checked)} />
         {t.example}
+      </label>
+      <label class="check">
+        <input type="checkbox" data-testid="with-lobby" checked={lobby} onChange={(e) => setLobby(e.currentTarget.checked)} />
+        {t.lobby.make}
       </label>
       {needsToken && (
         <label class="field">

@@ -2,7 +2,7 @@
 // or a label.
 import type { JSX } from 'preact'
 
-const icon = (path: JSX.Element) => () => (
+export const icon = (path: JSX.Element) => () => (
   <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round">
     {path}
   </svg>
