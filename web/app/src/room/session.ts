@@ -12,6 +12,7 @@ import type { Participant, Role, ServerMessage } from '../live/messages.ts'
 import * as live from '../live/state.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
+import { Tabs } from './tabs.ts'
 
 /** How long a refusal stays to be read. */
 const NOTICE_MS = 8_000
@@ -33,7 +34,12 @@ export class RoomSession {
   readonly tokens: Signal<identity.RoomTokens>
   /** The file that is open here, '' before one is. */
   readonly openFile = signal('')
+  /** Whether the dialog to open a file by its name is up. */
+  readonly quickOpen = signal(false)
+  /** A place that the editor is to show; each is another object. */
+  readonly revealed = signal<{ file: string; pos: number } | null>(null)
   readonly doc: DocSession
+  readonly tabs: Tabs
   readonly terminal: RunTerminal
 
   readonly mayEdit = computed(() => live.mayEdit(this.state.value))
@@ -73,6 +79,7 @@ export class RoomSession {
       probe: (tok) => api.probeRoom(room, tok),
     })
     this.doc = new DocSession(`${origin}/sync`, room, token, session, () => { this.live.send({ type: 'saved?' }) })
+    this.tabs = new Tabs(room, this.doc.files, this.shown, (id) => { this.openFile.value = id })
     this.shareIdentity()
   }
 
@@ -83,7 +90,18 @@ export class RoomSession {
   close(): void {
     clearTimeout(this.noticeTimer)
     this.live.close()
+    this.tabs.destroy()
     this.doc.close()
+  }
+
+  // Places.
+
+  /** Opens a file here and brings a place of its text into sight. */
+  reveal(file: string, pos: number): void {
+    batch(() => {
+      this.openFile.value = file
+      this.revealed.value = { file, pos }
+    })
   }
 
   // Runs.
