@@ -28,7 +28,7 @@ after(async () => {
 async function person(name, hue, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(8_000)
+  page.setDefaultTimeout(20_000)
   const questions = []
   page.on('dialog', (dialog) => {
     questions.push(dialog.message())
@@ -295,6 +295,141 @@ test('settings are kept, and find and replace reach the others', async () => {
     await host.page.fill('.cm-search [name=replace]', 'three')
     await host.page.click('.cm-search [name=replaceAll]')
     await guest.seesText('three two three')
+    assert.deepEqual([...host.faults, ...guest.faults], [])
+  } finally { await close() }
+})
+
+test('the server gone: a reloaded page shows the document and takes edits, which merge', async () => {
+  const { room, host, guest, close } = await pair([{ path: 'main.py', content: 'start\n' }])
+  const viewer = await person('Vera', 100)
+  const kept = (who) => who.page.waitForFunction(async () => {
+    const names = (await Promise.all((await caches.keys()).map(async (name) => (await (await caches.open(name)).keys()).map((r) => r.url)))).flat()
+    return navigator.serviceWorker.controller !== null && ['main', 'room-page'].every((part) => names.some((url) => url.includes(part))) && names.some((url) => new URL(url).pathname === '/')
+  })
+  try {
+    await viewer.open(room, room.tokens.viewer)
+    for (const who of [host, guest]) {
+      await kept(who)
+      await who.seesText('start')
+      await who.saved()
+    }
+    await server.kill()
+    await host.page.waitForSelector(`${id('connection')}[data-state=reconnecting]`)
+    await guest.page.click('.cm-content')
+    await guest.key('Control+End')
+    await guest.page.keyboard.type('by Gus')
+    await guest.page.waitForSelector(`${id('saved')}[data-state=local]`)
+
+    await host.page.reload()
+    await host.seesText('start')
+    // What was stored is not called unsaved.
+    await host.page.waitForSelector(`${id('saved')}[data-state=saved]`)
+    await host.page.click('.cm-content')
+    await host.key('Control+Home')
+    await host.page.keyboard.type('by Hanna ')
+    await host.page.waitForSelector(`${id('saved')}[data-state=local]`)
+    await host.picture('files-offline')
+    // Nor is what was not stored called saved after one more reload.
+    await host.page.reload()
+    await host.seesText('by Hanna start')
+    await host.page.waitForSelector(`${id('saved')}[data-state=local]`)
+
+    await server.start()
+    for (const who of [host, guest]) {
+      await who.connected()
+      await who.seesText('by Hanna start')
+      await who.seesText('by Gus')
+      await who.saved()
+    }
+    assert.equal(await host.text(), await guest.text())
+    await viewer.seesText('by Hanna start')
+    const databases = (who) => who.page.evaluate(async () => (await indexedDB.databases()).map((one) => one.name))
+    assert.deepEqual(await databases(viewer), [])
+    assert.deepEqual(await databases(host), [`corun.doc.${room.id}`])
+
+    // Who is removed keeps nothing of it.
+    await host.page.locator(id('participant')).filter({ hasText: 'Gus' }).locator(id('person-menu')).click()
+    await host.page.click(id('remove'))
+    await guest.page.waitForSelector(id('ending'))
+    await guest.page.waitForFunction(async () => (await indexedDB.databases()).length === 0)
+    assert.deepEqual([...host.faults, ...guest.faults], [])
+  } finally { await Promise.all([close(), viewer.close()]) }
+})
+
+test('rooms that were open are on the start page, with what opens them, until they are removed', async () => {
+  const { room, host, close } = await pair([{ path: 'main.py', content: 'again\n' }])
+  const asked = []
+  host.page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+  try {
+    await host.page.waitForFunction(() => localStorage.getItem('corun.recent')?.includes('Interview'))
+    await host.page.goto(server.url)
+    const entry = host.page.locator(`${id('recent')} li`)
+    assert.match(await entry.textContent(), /Interview.*host/)
+    await host.page.waitForSelector('input[value=python]')
+    await host.clean()
+    await host.picture('files-recent')
+    await entry.getByRole('link').click()
+    await host.connected()
+    await host.seesText('again')
+    await host.page.goto(server.url)
+    await entry.getByRole('button').click()
+    await entry.waitFor({ state: 'detached' })
+    await host.page.reload()
+    await host.page.waitForSelector('input[value=python]')
+    assert.equal(await entry.count(), 0)
+    // The token is in no address that a server sees, but for the sockets'.
+    assert.ok(asked.every((path) => !path.includes(room.tokens.host)))
+    assert.ok(!server.log.includes(room.tokens.host))
+  } finally { await close() }
+})
+
+test('following somebody: to their file and place as they move, until the follower moves', async () => {
+  const long = Array.from({ length: 200 }, (_, i) => `line_${i} = ${i}`).join('\n')
+  const { host, guest, close } = await pair([{ path: 'main.py', content: long }, { path: 'other.py', content: 'other = 1\n' }])
+  const bar = host.page.locator(id('following'))
+  const follow = host.page.locator(`.sidebar ${id('follow')}[data-person=Gus]`)
+  const inSight = (text) => host.page.waitForFunction((want) => {
+    const box = document.querySelector('.cm-scroller').getBoundingClientRect()
+    return [...document.querySelectorAll('.cm-line')].some((line) => {
+      const at = line.getBoundingClientRect()
+      return line.textContent.includes(want) && at.top >= box.top && at.bottom <= box.bottom
+    })
+  }, text)
+  try {
+    await guest.page.click('.cm-content')
+    await guest.key('Control+End')
+    await follow.focus()
+    await host.key('Enter')
+    assert.match(await bar.textContent(), /Following Gus/)
+    await inSight('line_199')
+    await host.clean()
+    await host.picture('files-follow')
+    await guest.key('Control+Home')
+    await inSight('line_0 ')
+    await guest.row('other.py').click()
+    await guest.page.click('.cm-content')
+    await host.seesOpen('other.py')
+    await host.seesText('other = 1')
+    // Escape ends it, and so do own movement and another file; then nobody is taken anywhere.
+    await host.key('Escape')
+    await bar.waitFor({ state: 'detached' })
+    await host.page.click(`.faces ${id('follow')}[data-person=Gus]`)
+    await bar.waitFor()
+    await host.page.click('.cm-content')
+    await bar.waitFor({ state: 'detached' })
+    await follow.click()
+    await bar.waitFor()
+    await host.row('main.py').click()
+    await bar.waitFor({ state: 'detached' })
+    await host.seesOpen('main.py')
+    await guest.page.keyboard.type('more ')
+    await host.page.waitForFunction(() => document.querySelector('[role=treeitem][aria-selected=true]').dataset.path === 'main.py')
+    // Who is followed leaves.
+    await follow.click()
+    await bar.waitFor()
+    await host.seesOpen('other.py')
+    await guest.close()
+    await bar.waitFor({ state: 'detached' })
     assert.deepEqual([...host.faults, ...guest.faults], [])
   } finally { await close() }
 })

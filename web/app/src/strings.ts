@@ -175,6 +175,20 @@ export const t = {
     zipEmpty: 'The archive has no files.',
   },
 
+  recent: {
+    heading: 'Recent rooms',
+    hint: 'Only this browser knows them.',
+    remove: (title: string) => `Remove ${title} from the list`,
+    when: (at: number) => new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' }),
+  },
+
+  follow: {
+    start: (name: string) => `Follow ${name}`,
+    following: (name: string) => `Following ${name}`,
+    stopFollowing: (name: string) => `Stop following ${name}`,
+    stop: 'Stop',
+  },
+
   tabs: {
     list: 'Open files. Arrows choose, Delete closes.',
     close: 'Close (Alt+W)',

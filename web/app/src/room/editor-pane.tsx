@@ -5,6 +5,7 @@ import { FileEditor } from '../editor/editor.ts'
 import { settings } from '../editor/settings.ts'
 import { t } from '../strings.ts'
 import { EditorSettingsButton } from './editor-settings.tsx'
+import { FollowBar } from './follow-bar.tsx'
 import { QuickOpen } from './quick-open.tsx'
 import type { RoomSession } from './session.ts'
 import { Splitter } from './splitter.tsx'
@@ -31,6 +32,7 @@ export function EditorPane({ session }: { session: RoomSession }) {
         : file === undefined
           ? <p class="pane-message">{t.noFile}</p>
           : <Editor key={file.id} session={session} file={file} histories={histories} />}
+      <FollowBar session={session} />
       <Splitter />
     </main>
   )

@@ -3,6 +3,7 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
+import { keepPage } from '../offline-page.ts'
 import { t } from '../strings.ts'
 import { EditorPane } from './editor-pane.tsx'
 import { EndPage } from './end-page.tsx'
@@ -19,6 +20,7 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const session = useMemo(() => new RoomSession(link.room, link.token), [link.room, link.token])
   useEffect(() => {
     session.open()
+    void keepPage()
     return () => session.close()
   }, [session])
   const view = useSignal<View>('code')

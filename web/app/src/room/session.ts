@@ -1,8 +1,9 @@
 // An open room: both sockets, what is known from them as signals, and what a
 // person can do. Components read the signals and call the methods.
-import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals'
+import { batch, computed, effect, signal, type ReadonlySignal, type Signal } from '@preact/signals'
 import * as api from '../api.ts'
 import * as files from '../doc/files.ts'
+import { OfflineCopy } from '../doc/offline.ts'
 import { DocSession } from '../doc/session.ts'
 import { fromBase64 } from '../doc/vector.ts'
 import * as identity from '../identity.ts'
@@ -11,7 +12,9 @@ import { LiveClient, type Ending, type Link } from '../live/client.ts'
 import type { Participant, Role, ServerMessage } from '../live/messages.ts'
 import * as live from '../live/state.ts'
 import { bytes, driverChange, t, verdict } from '../strings.ts'
+import { forgetRoom, recentRoom, rememberRoom, type RecentRoom } from '../recent.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
+import { Follow } from './follow.ts'
 import { Tabs } from './tabs.ts'
 
 /** How long a refusal stays to be read. */
@@ -40,9 +43,12 @@ export class RoomSession {
   readonly revealed = signal<{ file: string; pos: number } | null>(null)
   readonly doc: DocSession
   readonly tabs: Tabs
+  readonly follow: Follow
   readonly terminal: RunTerminal
 
-  readonly mayEdit = computed(() => live.mayEdit(this.state.value))
+  /** Before the server has answered, what it said the last time: its word comes when it is back. */
+  readonly mayEdit = computed(() =>
+    this.state.value.you === null ? this.before?.editable === true && this.doc.loaded.value : live.mayEdit(this.state.value))
   readonly mayRun = computed(() => live.mayRun(this.state.value))
   readonly isDriver = computed(() => live.isDriver(this.state.value))
   readonly active = computed(() => live.isActive(this.state.value.run))
@@ -54,11 +60,16 @@ export class RoomSession {
     return all.find((f) => f.id === this.openFile.value) ?? all.find((f) => f.id === entry) ?? all[0]
   })
 
+  /** What is known of this link from when it was last open. */
+  private readonly before: RecentRoom | undefined
+  private readonly offline: OfflineCopy
+  private readonly stopRemembering: () => void
   private readonly live: LiveClient
   private startedAt = -Infinity
   private noticeTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(readonly room: string, private token: string) {
+    this.before = recentRoom(room, token)
     this.me = signal(identity.loadIdentity())
     this.tokens = signal(identity.loadTokens(room))
     const session = identity.newSession()
@@ -74,12 +85,18 @@ export class RoomSession {
       onMessage: (msg) => this.receive(msg),
       onOutput: (frame) => this.terminal.write(frame),
       onLink: (link) => { this.link.value = link },
-      onEnding: (ending) => { this.ending.value = ending; this.close() },
+      onEnding: (ending) => this.end(ending),
       onResume: (resume) => identity.saveResume(room, resume),
       probe: (tok) => api.probeRoom(room, tok),
     })
     this.doc = new DocSession(`${origin}/sync`, room, token, session, () => { this.live.send({ type: 'saved?' }) })
     this.tabs = new Tabs(room, this.doc.files, this.shown, (id) => { this.openFile.value = id })
+    this.follow = new Follow({
+      doc: this.doc, people: () => this.state.value.participants, openFile: this.openFile, reveal: (file, pos) => this.reveal(file, pos),
+    })
+    this.offline = new OfflineCopy(room, this.doc)
+    if (this.before !== undefined && this.before.role !== 'viewer') this.offline.start()
+    this.stopRemembering = effect(() => this.remember())
     this.shareIdentity()
   }
 
@@ -91,7 +108,37 @@ export class RoomSession {
     clearTimeout(this.noticeTimer)
     this.live.close()
     this.tabs.destroy()
+    this.follow.destroy()
+    this.stopRemembering()
     this.doc.close()
+  }
+
+  /** Keeps what opens this room again, and its document where this person may edit. */
+  private remember(): void {
+    const { you } = this.state.value
+    if (this.doc.outdated.value) {
+      void this.offline.forget().then(() => location.reload())
+      return
+    }
+    if (you === null) return
+    // What the server does not take must not come back with every reload.
+    if (this.doc.refused.value.startsWith('permission denied')) void this.offline.forget()
+    if (you.role !== 'viewer') this.offline.start()
+    rememberRoom({
+      room: this.room, token: this.token, role: you.role, title: this.title.value, at: Date.now(),
+      editable: live.mayEdit({ ...this.state.value, storageProblem: '' }),
+    })
+  }
+
+  private end(ending: Ending): void {
+    const role = this.state.peek().you?.role ?? this.before?.role
+    this.ending.value = ending
+    this.close()
+    if (role === undefined) return // a link that never led anywhere says nothing of the room
+    forgetRoom(this.room, role)
+    if (role === 'viewer') return
+    void this.offline.forget()
+    this.tabs.forget()
   }
 
   // Places.
@@ -218,7 +265,8 @@ export class RoomSession {
     const { name, hue } = this.me.value
     // color and colorLight are for stock clients in the same room.
     this.doc.provider.awareness.setLocalStateField('user', {
-      name, hue, color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)`,
+      // The participant's id lets others follow this person.
+      name, hue, id: this.state.peek().you?.id ?? '', color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)`,
     })
   }
 
@@ -233,6 +281,7 @@ export class RoomSession {
     switch (msg.type) {
       case 'hello':
         this.doc.recheck()
+        this.shareIdentity()
         if (msg.run !== null) this.terminal.show(msg.run.number)
         break
       case 'run.queued':
