@@ -1,5 +1,5 @@
 // The document as this browser keeps it, for when the server is not there.
-import { IndexeddbPersistence, clearDocument } from 'y-indexeddb'
+import type { IndexeddbPersistence } from 'y-indexeddb'
 import type { DocSession } from './session.ts'
 
 const UNSAVED = 'unsaved'
@@ -7,13 +7,21 @@ const nameOf = (room: string): string => `corun.doc.${room}`
 
 export class OfflineCopy {
   private copy: IndexeddbPersistence | null = null
+  private started = false
   private over = false
 
   constructor(private readonly room: string, private readonly doc: DocSession) {}
 
   /** Reads what is kept and keeps what changes; once. */
   start(): void {
-    if (this.copy !== null || this.over || typeof indexedDB === 'undefined') return
+    if (this.started || this.over || typeof indexedDB === 'undefined') return
+    this.started = true
+    this.attach().catch(() => {}) // the browser keeps nothing
+  }
+
+  private async attach(): Promise<void> {
+    const { IndexeddbPersistence } = await import('y-indexeddb')
+    if (this.over) return
     const copy = new IndexeddbPersistence(nameOf(this.room), this.doc.doc)
     this.copy = copy
     this.doc.copy = copy
@@ -34,6 +42,7 @@ export class OfflineCopy {
     const copy = this.copy
     this.copy = null
     try {
+      const { clearDocument } = await import('y-indexeddb')
       await copy?.destroy()
       await clearDocument(nameOf(this.room))
     } catch {
