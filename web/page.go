@@ -68,10 +68,16 @@ func (s *Server) page() (index http.HandlerFunc, assets http.Handler) {
 		} else {
 			w.Header().Set("Cache-Control", "no-cache")
 		}
+		if r.URL.Path == serviceWorkerPath {
+			w.Header().Set("Service-Worker-Allowed", "/") // it lies below /assets/ and serves all pages
+		}
 		files.ServeHTTP(w, r)
 	})
 	return index, assets
 }
+
+// serviceWorkerPath is what gives the page to a browser while the server is away.
+const serviceWorkerPath = "/assets/sw.js"
 
 // hashed tells whether a file name carries esbuild's eight-character hash, as
 // in main-3QZ5N2XA.js.

@@ -49,6 +49,19 @@ const page = {
   plugins: [writeIndex],
 }
 
+/** The service worker keeps its name: a browser asks for it again by that. */
+const serviceWorker = {
+  absWorkingDir: here,
+  tsconfigRaw: {},
+  entryPoints: ['src/sw.ts'],
+  outfile: join(dist, 'assets', 'sw.js'),
+  bundle: true,
+  format: 'iife',
+  target: page.target,
+  minify: true,
+  logLevel: 'warning',
+}
+
 /** The files of dist but for the placeholder that git keeps. */
 async function emptyDist() {
   await mkdir(dist, { recursive: true })
@@ -78,9 +91,11 @@ if (process.argv.includes('--test')) {
   })
 } else if (process.argv.includes('--watch')) {
   await emptyDist()
+  await build(serviceWorker)
   const watching = await context({ ...page, minify: false, sourcemap: 'inline', logLevel: 'info' })
   await watching.watch()
 } else {
   await emptyDist()
+  await build(serviceWorker)
   await build(page)
 }

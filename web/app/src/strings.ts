@@ -33,7 +33,7 @@ export const t = {
   code: 'Code',
   output: 'Output',
   room: 'Room',
-  files: 'Files',
+  filesHeading: 'Files',
   people: 'People',
   you: 'you',
   newFile: 'New file',
@@ -258,6 +258,64 @@ export const t = {
     inAMinute: 'in under a minute',
     inAMoment: 'in a moment',
     menu: 'The keyboard: give it, or hand it on by itself',
+  },
+
+  files: {
+    tree: 'Files. Enter opens, F2 renames, Delete deletes.',
+    newIn: 'New file in this folder',
+    upload: 'Upload files',
+    uploadHint: 'Upload text files or a zip',
+    download: 'Download all as zip',
+    more: 'More for files',
+    deleteFolder: (path: string, n: number) => `Delete the folder ${path} with ${n === 1 ? 'its file' : `its ${n} files`} for everybody?`,
+    renameFolderPrompt: 'New path of the folder',
+    dropHere: 'Drop to add here',
+    added: (n: number) => (n === 1 ? '1 file added.' : `${n} files added.`),
+    leftOut: (path: string, why: string) => `${path} was left out: ${why}`,
+    moreProblems: (n: number) => `and ${n} more`,
+    tooLarge: (size: string, most: string) => `it has ${size}; a file may have ${most}.`,
+    notText: 'it is not text in UTF-8. Only text can be edited here.',
+    tooMany: (most: number) => `a room has at most ${most} files.`,
+    roomFull: (most: string) => `a room’s files have at most ${most} together.`,
+    isFolder: 'it is a folder. Drop its files, or a zip of it.',
+    unreadable: 'the browser could not read it.',
+    notZip: 'This is not a zip archive, or it is damaged.',
+    zipTooLarge: (most: string) => `The archive unpacks to more than ${most}, which is all that a room can hold. Nothing was added.`,
+    zipTooMany: (most: number) => `The archive has more than ${most} files, which is all that a room can hold. Nothing was added.`,
+    zipEscapes: (name: string) => `The archive has a file “${name}”, whose path leads out of its folder. Nothing was added.`,
+    zipEmpty: 'The archive has no files.',
+  },
+
+  recent: {
+    heading: 'Recent rooms',
+    hint: 'Only this browser knows them.',
+    remove: (title: string) => `Remove ${title} from the list`,
+    when: (at: number) => new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' }),
+  },
+
+  follow: {
+    start: (name: string) => `Follow ${name}`,
+    following: (name: string) => `Following ${name}`,
+    stopFollowing: (name: string) => `Stop following ${name}`,
+    stop: 'Stop',
+  },
+
+  tabs: {
+    list: 'Open files. Arrows choose, Delete closes.',
+    close: 'Close (Alt+W)',
+    quickOpen: 'Open a file by name',
+    noMatch: 'No file has these letters in its path.',
+  },
+
+  editor: {
+    settings: 'Editor settings',
+    keyMap: 'Keys',
+    keyMaps: { default: 'Usual', vim: 'Vim', emacs: 'Emacs' },
+    fontSize: 'Font size',
+    usual: 'Usual',
+    tabSize: 'Indentation',
+    byLanguage: 'As the language has it',
+    wrap: 'Wrap long lines',
   },
 
   says: {

@@ -49,6 +49,7 @@ export function checkPath(path: string, others: readonly FileEntry[]): string | 
   if (path === '') return 'A file needs a name.'
   if (new TextEncoder().encode(path).length > MAX_PATH_BYTES) return `The path is longer than ${MAX_PATH_BYTES} bytes.`
   if (path.startsWith('/')) return 'The path must not begin with “/”.'
+  if (path.includes('\\')) return 'The path holds a backslash: folders are separated by “/”.'
   if (/\p{Cc}/u.test(path)) return 'The path holds a control character.'
   if (path.split('/').some((part) => part === '' || part === '.' || part === '..')) {
     return 'Each part of the path must be a name: not empty, not “.” or “..”.'
@@ -65,6 +66,16 @@ export function checkPath(path: string, others: readonly FileEntry[]): string | 
 export function newFile(doc: Y.Doc, path: string): string {
   const id = listFiles(doc).length === 0 && textOf(doc, 'main').length === 0 ? 'main' : randomId()
   filesMap(doc).set(id, { path })
+  return id
+}
+
+/** A new file that holds a text already. */
+export function addFile(doc: Y.Doc, path: string, text: string): string {
+  let id = ''
+  doc.transact(() => {
+    id = newFile(doc, path)
+    if (text !== '') textOf(doc, id).insert(0, text)
+  })
   return id
 }
 

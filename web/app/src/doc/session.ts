@@ -11,6 +11,8 @@ import { covers } from './vector.ts'
 export type SaveState = 'local' | 'sent' | 'saved'
 
 const AUTH_MESSAGE = 2
+/** The room was deleted and made again: this document is the old one's. */
+const CLOSE_PAST_DOCUMENT = 4409
 
 export class DocSession {
   readonly doc = new Y.Doc()
@@ -23,6 +25,9 @@ export class DocSession {
   readonly save = signal<SaveState>('saved')
   /** The server's reason for not taking an edit, or ''. */
   readonly refused = signal('')
+  readonly outdated = signal(false)
+  /** The origin of changes that come from what this browser keeps. */
+  copy: unknown = null
   private asking: ReturnType<typeof setTimeout> | undefined
 
   /** session is what the page gives on /live as well; askSaved is called when an edit has not been reported as saved for a while. */
@@ -44,6 +49,7 @@ export class DocSession {
       if (synced) this.loaded.value = true
       if (this.save.value !== 'saved') this.save.value = this.reach() // the provider has sent all that was missing
     })
+    this.provider.on('connection-close', (event) => { if (event?.code === CLOSE_PAST_DOCUMENT) this.outdated.value = true })
     this.provider.messageHandlers[AUTH_MESSAGE] = (_encoder, decoder) => {
       decoding.readVarUint(decoder) // the only kind there is: permission denied
       this.refused.value = decoding.readVarString(decoder)
@@ -55,7 +61,7 @@ export class DocSession {
     this.doc.getMap('files').observe(read)
     this.doc.getMap('room').observe(read)
     this.doc.on('update', (_update: Uint8Array, origin: unknown) => {
-      if (origin !== this.provider) this.edited()
+      if (origin !== this.provider && origin !== this.copy) this.edited()
     })
   }
 
@@ -76,12 +82,19 @@ export class DocSession {
 
   /** Takes the server's word for what its store has. */
   saved(stateVector: Uint8Array): void {
-    if (this.save.value !== 'saved' && covers(stateVector, Y.encodeStateVector(this.doc))) this.settled()
+    // What has not left this page is not in the store, though a deletion may look so.
+    if (this.save.value === 'sent' && covers(stateVector, Y.encodeStateVector(this.doc))) this.settled()
   }
 
   /** After a reconnect the server says again what it has. */
   recheck(): void {
     if (this.save.value !== 'saved') this.askSaved()
+  }
+
+  /** What this browser kept is in the document; unsaved is whether some of it was not stored. */
+  restored(unsaved: boolean): void {
+    if (this.files.value.length > 0) this.loaded.value = true
+    if (unsaved) this.edited()
   }
 
   close(): void {

@@ -3,7 +3,7 @@ import { closeBrackets, closeBracketsKeymap } from '@codemirror/autocomplete'
 import { defaultKeymap, indentLess, indentMore, insertTab } from '@codemirror/commands'
 import { bracketMatching, foldGutter, indentOnInput, indentUnit } from '@codemirror/language'
 import { highlightSelectionMatches, searchKeymap } from '@codemirror/search'
-import { Compartment, EditorSelection, EditorState, type Extension } from '@codemirror/state'
+import { Compartment, EditorSelection, EditorState, Prec, type Extension } from '@codemirror/state'
 import {
   drawSelection, dropCursor, EditorView, highlightActiveLine, highlightActiveLineGutter,
   keymap, lineNumbers, rectangularSelection,
@@ -12,9 +12,13 @@ import { yCollab, yUndoManagerKeymap } from 'y-codemirror.next'
 import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 import { t } from '../strings.ts'
+import { keyMapOf } from './key-maps.ts'
 import { grammarFor, indentFor } from './languages.ts'
 import { look } from './look.ts'
+import { placeOf, restored, type Place } from './place.ts'
 import { remotePeople } from './remote.ts'
+import { settings, type EditorSettings, type KeyMap } from './settings.ts'
+import { undoHistory } from './undo.ts'
 
 export interface EditorOptions {
   parent: HTMLElement
@@ -26,6 +30,8 @@ export interface EditorOptions {
   readOnly: boolean
   /** What others have to say of the text. */
   extra?: Extension
+  /** Where this person was in the file before. */
+  place?: Place | undefined
 }
 
 /** How long after Escape the Tab key moves the focus. */
@@ -36,42 +42,73 @@ export class FileEditor {
   private readonly grammar = new Compartment()
   private readonly named = new Compartment()
   private readonly access = new Compartment()
+  private readonly keys = new Compartment()
+  private readonly liking = new Compartment()
+  private keyMap: KeyMap = 'default'
+  private scrolled = 0
   private gone = false
 
-  constructor({ parent, text, path, awareness, undo, readOnly, extra = [] }: EditorOptions) {
+  constructor(private readonly options: EditorOptions) {
+    const { parent, text, path, awareness, undo, readOnly, place, extra = [] } = options
+    const before = place === undefined ? null : restored(place, text)
     this.view = new EditorView({
       parent,
+      ...(before === null ? {} : { scrollTo: before.scrollTo }),
       state: EditorState.create({
         doc: text.toString(),
+        ...(before === null ? {} : { selection: before.selection }),
         extensions: [
+          // Escape and then Tab leaves the editor, whatever else Escape does.
+          Prec.highest(EditorView.domEventHandlers({
+            keydown: (event, view) => {
+              if (event.key === 'Escape') view.setTabFocusMode(TAB_FREE_MS)
+              return false
+            },
+          })),
+          this.keys.of([]), // before the other keys, which it changes
           lineNumbers(), foldGutter(), drawSelection(), dropCursor(), rectangularSelection(),
           highlightActiveLine(), highlightActiveLineGutter(), highlightSelectionMatches(),
           indentOnInput(), bracketMatching(), closeBrackets(),
           EditorState.allowMultipleSelections.of(true),
-          EditorState.tabSize.of(4),
           keymap.of([
-            // Escape and then Tab leaves the editor, whatever else Escape does.
-            { key: 'Escape', run: (view) => { view.setTabFocusMode(TAB_FREE_MS); return false } },
             ...closeBracketsKeymap, ...yUndoManagerKeymap, ...searchKeymap,
             { key: 'Tab', run: (view) => (view.state.selection.ranges.some((r) => !r.empty) ? indentMore(view) : this.tab(view)), shift: indentLess },
             ...defaultKeymap.filter((binding) => binding.key !== 'Mod-Enter'),
           ]),
           // Undo is this person's: it takes back nobody else's text.
           yCollab(text, null, { undoManager: undo }),
+          undoHistory.of(undo),
           remotePeople(text, awareness),
           this.grammar.of([]),
           this.named.of(naming(path)),
+          this.liking.of(likingOf(settings.peek(), path)),
           this.access.of(accessTo(readOnly)),
           extra,
           look,
         ],
       }),
     })
+    this.view.scrollDOM.addEventListener('scroll', () => { if (!this.gone) this.scrolled = this.view.scrollDOM.scrollTop }, { passive: true })
     void this.loadGrammar(path)
   }
 
+  /** Where this person is now, for when the file is shown again. */
+  get place(): Place {
+    return placeOf(this.view, this.options.text, this.scrolled)
+  }
+
+  setSettings(next: EditorSettings, path: string): void {
+    this.view.dispatch({ effects: this.liking.reconfigure(likingOf(next, path)) })
+    this.view.requestMeasure()
+    if (next.keyMap === this.keyMap) return
+    this.keyMap = next.keyMap
+    void keyMapOf(next.keyMap).then((keys) => {
+      if (!this.gone && this.keyMap === next.keyMap) this.view.dispatch({ effects: this.keys.reconfigure(keys) })
+    })
+  }
+
   setPath(path: string): void {
-    this.view.dispatch({ effects: this.named.reconfigure(naming(path)) })
+    this.view.dispatch({ effects: [this.named.reconfigure(naming(path)), this.liking.reconfigure(likingOf(settings.peek(), path))] })
     void this.loadGrammar(path)
   }
 
@@ -124,8 +161,17 @@ export class FileEditor {
 
 const naming = (path: string): Extension => [
   EditorView.contentAttributes.of({ 'aria-label': t.editorLabel(path) }),
-  indentUnit.of(indentFor(path)),
 ]
+
+const likingOf = ({ fontSize, tabSize, wrap }: EditorSettings, path: string): Extension => {
+  const usual = indentFor(path)
+  return [
+    EditorState.tabSize.of(tabSize === 0 ? 4 : tabSize),
+    indentUnit.of(tabSize === 0 || usual === '\t' ? usual : ' '.repeat(tabSize)),
+    wrap ? EditorView.lineWrapping : [],
+    fontSize === 0 ? [] : EditorView.theme({ '&': { fontSize: `${fontSize}px` } }),
+  ]
+}
 
 /** Read-only text can still be focused, selected and copied. */
 const accessTo = (readOnly: boolean): Extension => [

@@ -3,9 +3,14 @@ import * as Y from 'yjs'
 import { textOf, type FileEntry } from '../doc/files.ts'
 import { FileEditor } from '../editor/editor.ts'
 import { runInEditor } from '../runs/marks.ts'
+import { settings } from '../editor/settings.ts'
 import { t } from '../strings.ts'
+import { EditorSettingsButton } from './editor-settings.tsx'
+import { FollowBar } from './follow-bar.tsx'
+import { QuickOpen } from './quick-open.tsx'
 import type { RoomSession } from './session.ts'
 import { Splitter } from './splitter.tsx'
+import { PANEL_ID, TabBar } from './tab-bar.tsx'
 
 export function EditorPane({ session }: { session: RoomSession }) {
   const file = session.shown.value
@@ -18,14 +23,17 @@ export function EditorPane({ session }: { session: RoomSession }) {
   return (
     <main class="editor-pane" data-testid="editor">
       <div class="pane-head">
-        <span class="file-title">{file?.path ?? ''}</span>
-        <span class="read-only" data-testid="read-only">{why}</span>
+        <TabBar session={session} />
+        <span class="read-only" data-testid="read-only" title={why}>{why}</span>
+        <EditorSettingsButton />
       </div>
+      {session.quickOpen.value && <QuickOpen session={session} />}
       {!session.doc.loaded.value && file === undefined
         ? <p class="pane-message">{t.loading}</p>
         : file === undefined
           ? <p class="pane-message">{t.noFile}</p>
           : <Editor key={file.id} session={session} file={file} histories={histories} />}
+      <FollowBar session={session} />
       <Splitter />
     </main>
   )
@@ -53,18 +61,24 @@ function Editor({ session, file, histories }: EditorProps) {
     const made = new FileEditor({
       parent: place.current, text, path: file.path, awareness: session.doc.provider.awareness, undo, readOnly,
       extra: runInEditor(session.runs, file.id),
+      place: session.tabs.places.get(file.id),
     })
     editor.current = made
     // Focus follows what was just opened, but is taken from nobody's hands.
-    if (document.activeElement === document.body || document.activeElement?.closest('.file') != null) made.focus()
+    if (document.activeElement === document.body || document.activeElement?.closest('.file, .path-form, dialog') != null) made.focus()
     const detach = session.navigation.attach(file.id, made)
     return () => {
       detach()
+      session.tabs.places.set(file.id, made.place)
       editor.current = null
       made.destroy()
     }
   }, [session, file.id])
   useEffect(() => { editor.current?.setPath(file.path) }, [file.path])
   useEffect(() => { editor.current?.setReadOnly(readOnly) }, [readOnly])
-  return <div class="editor-place" ref={place} />
+  const liking = settings.value
+  useEffect(() => { editor.current?.setSettings(liking, file.path) }, [session, file.id, liking])
+  const revealed = session.revealed.value
+  useEffect(() => { if (revealed?.file === file.id) editor.current?.reveal(revealed.pos) }, [file.id, revealed])
+  return <div class="editor-place" id={PANEL_ID} role="tabpanel" aria-label={file.path} ref={place} />
 }

@@ -1,12 +1,13 @@
 // Keys that work everywhere in a room.
 import { useEffect } from 'preact/hooks'
+import { settings } from '../editor/settings.ts'
 import type { RoomSession } from './session.ts'
 
 /** Panes in the order in which F6 visits them, and what takes the focus there. */
 const panes = [
   ['code', '.editor-pane', '.cm-content'],
   ['output', '.run-pane', '.xterm-helper-textarea'],
-  ['room', '.sidebar', ':is(button, input)'],
+  ['room', '.sidebar', ':is(button, input, [role=treeitem][tabindex="0"])'],
   ['panel', '.dock', ':is([data-first], button)'],
 ] as const
 
@@ -16,6 +17,8 @@ export function useRoomKeys(session: RoomSession, show: (pane: 'code' | 'output'
       const mod = event.ctrlKey || event.metaKey
       if (mod && event.key === 'Enter') session.start()
       else if (mod && event.key === '.') session.stop()
+      else if (mod && !event.shiftKey && !event.altKey && event.key === 'p' && !keysTaken(event)) session.quickOpen.value = !session.quickOpen.value
+      else if (event.altKey && !mod && event.code === 'KeyW' && !keysTaken(event)) session.tabs.close(session.shown.value?.id ?? '')
       else if (event.key === 'F6') visit(event.shiftKey ? -1 : 1, show)
       else return
       event.preventDefault()
@@ -26,6 +29,11 @@ export function useRoomKeys(session: RoomSession, show: (pane: 'code' | 'output'
     return () => removeEventListener('keydown', onKey, { capture: true })
   }, [session])
 }
+
+/** Vim and Emacs have a use of their own for Ctrl and Alt keys in the editor; none for Cmd. So has a program in the terminal. */
+const keysTaken = (event: KeyboardEvent): boolean =>
+  !event.metaKey && event.target instanceof Element &&
+  (event.target.closest('.terminal') !== null || (settings.value.keyMap !== 'default' && event.target.closest('.cm-editor') !== null))
 
 function visit(step: 1 | -1, show: (pane: 'code' | 'output' | 'room') => void): void {
   const there = panes.filter(([name, pane]) => name !== 'panel' || document.querySelector(pane) !== null)

@@ -4,6 +4,7 @@ import { seatChoices } from '../live/state.ts'
 import { t } from '../strings.ts'
 import { KeyboardIcon, MoreIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
+import { FollowButton } from './follow-bar.tsx'
 import type { RoomSession } from './session.ts'
 
 const initials = (name: string): string =>
@@ -40,7 +41,7 @@ function Person({ session, person }: { session: RoomSession; person: Participant
   const note = person.id === driver ? t.driving : requests.includes(person.id) ? t.asking : t.roles[person.role]
   return (
     <li class="person" data-testid="participant" data-role={person.role} data-driver={person.id === driver}>
-      <Avatar person={person} driving={person.id === driver} />
+      {mine ? <Avatar person={person} driving={person.id === driver} /> : <FollowButton session={session} person={person} driving={person.id === driver} />}
       <span class="person-words">
         {mine
           ? <button type="button" class="person-name text" onClick={() => setNaming(true)} title={t.yourName}>{person.name} <small>({t.you})</small></button>

@@ -5,6 +5,7 @@ import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
 import { LobbyBar } from '../lobby/lobby-bar.tsx'
 import { LobbyPage } from '../lobby/lobby-page.tsx'
+import { keepPage } from '../offline-page.ts'
 import { t } from '../strings.ts'
 import { BroughtNotice } from './brought.tsx'
 import { Dock } from './dock.tsx'
@@ -25,6 +26,7 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const session = useMemo(() => new RoomSession(link.room, link.token), [link.room, link.token])
   useEffect(() => {
     session.open()
+    void keepPage()
     return () => session.close()
   }, [session])
   const view = useSignal<View>('code')

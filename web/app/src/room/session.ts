@@ -1,8 +1,9 @@
 // An open room: both sockets, what is known from them as signals, and what a
 // person can do. Components read the signals and call the methods.
-import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals'
+import { batch, computed, effect, signal, type ReadonlySignal, type Signal } from '@preact/signals'
 import * as api from '../api.ts'
 import * as files from '../doc/files.ts'
+import { OfflineCopy } from '../doc/offline.ts'
 import { DocSession } from '../doc/session.ts'
 import { fromBase64 } from '../doc/vector.ts'
 import * as identity from '../identity.ts'
@@ -26,6 +27,9 @@ import { testsOf } from '../tests/tests-api.ts'
 import type { Panel } from './dock.tsx'
 import { Gather } from './gather.ts'
 import { anchorOf, fromAnchor, Navigation, type Spot } from './navigation.ts'
+import { forgetRoom, recentRoom, rememberRoom, type RecentRoom } from '../recent.ts'
+import { Follow } from './follow.ts'
+import { Tabs } from './tabs.ts'
 
 /** How long a refusal stays to be read. */
 const NOTICE_MS = 8_000
@@ -47,7 +51,13 @@ export class RoomSession {
   readonly tokens: Signal<identity.RoomTokens>
   /** The file that is open here, '' before one is. */
   readonly openFile = signal('')
+  /** Whether the dialog to open a file by its name is up. */
+  readonly quickOpen = signal(false)
+  /** A place that the editor is to show; each is another object. */
+  readonly revealed = signal<{ file: string; pos: number } | null>(null)
   readonly doc: DocSession
+  readonly tabs: Tabs
+  readonly follow: Follow
   readonly terminal: RunTerminal
   /** The shown run beside the code: its age, the places that it names, what a compiler said. */
   readonly runs: RunView
@@ -64,7 +74,9 @@ export class RoomSession {
   readonly navigation = new Navigation((file) => { this.openFile.value = file })
   readonly gather: Gather
 
-  readonly mayEdit = computed(() => live.mayEdit(this.state.value))
+  /** Before the server has answered, what it said the last time: its word comes when it is back. */
+  readonly mayEdit = computed(() =>
+    this.state.value.you === null ? this.before?.editable === true && this.doc.loaded.value : live.mayEdit(this.state.value))
   readonly mayRun = computed(() => live.mayRun(this.state.value))
   readonly isDriver = computed(() => live.isDriver(this.state.value))
   readonly isHost = computed(() => this.state.value.you?.role === 'host')
@@ -77,6 +89,10 @@ export class RoomSession {
     return all.find((f) => f.id === this.openFile.value) ?? all.find((f) => f.id === entry) ?? all[0]
   })
 
+  /** What is known of this link from when it was last open. */
+  private readonly before: RecentRoom | undefined
+  private readonly offline: OfflineCopy
+  private readonly stopRemembering: () => void
   private readonly live: LiveClient
   private readonly announcer = new Announcer((words) => { this.announcement.value = words })
   private readonly testsApi: ReturnType<typeof testsOf>
@@ -85,6 +101,7 @@ export class RoomSession {
   private noticeTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(readonly room: string, private token: string) {
+    this.before = recentRoom(room, token)
     this.me = signal(identity.loadIdentity())
     this.tokens = signal(identity.loadTokens(room))
     this.testsApi = testsOf(room, () => this.token)
@@ -104,7 +121,7 @@ export class RoomSession {
       onMessage: (msg) => this.receive(msg),
       onOutput: (frame) => this.terminal.write(frame),
       onLink: (link) => { this.link.value = link },
-      onEnding: (ending) => { this.ending.value = ending; this.close() },
+      onEnding: (ending) => this.end(ending),
       onResume: (resume) => identity.saveResume(room, resume),
       probe: (tok) => api.probeRoom(room, tok),
     })
@@ -131,6 +148,13 @@ export class RoomSession {
         return { back }
       },
     })
+    this.tabs = new Tabs(room, this.doc.files, this.shown, (id) => { this.openFile.value = id })
+    this.follow = new Follow({
+      doc: this.doc, people: () => this.state.value.participants, openFile: this.openFile, reveal: (file, pos) => this.reveal(file, pos),
+    })
+    this.offline = new OfflineCopy(room, this.doc)
+    if (this.before !== undefined && this.before.role !== 'viewer') this.offline.start()
+    this.stopRemembering = effect(() => this.remember())
     this.shareIdentity()
   }
 
@@ -145,7 +169,48 @@ export class RoomSession {
     this.gather.close()
     this.notes?.close()
     this.live.close()
+    this.tabs.destroy()
+    this.follow.destroy()
+    this.stopRemembering()
     this.doc.close()
+  }
+
+  /** Keeps what opens this room again, and its document where this person may edit. */
+  private remember(): void {
+    const { you } = this.state.value
+    if (this.doc.outdated.value) {
+      void this.offline.forget().then(() => location.reload())
+      return
+    }
+    if (you === null) return
+    // What the server does not take must not come back with every reload.
+    if (this.doc.refused.value.startsWith('permission denied')) void this.offline.forget()
+    if (you.role !== 'viewer') this.offline.start()
+    rememberRoom({
+      room: this.room, token: this.token, role: you.role, title: this.title.value, at: Date.now(),
+      editable: live.mayEdit({ ...this.state.value, storageProblem: '' }),
+    })
+  }
+
+  private end(ending: Ending): void {
+    const role = this.state.peek().you?.role ?? this.before?.role
+    this.ending.value = ending
+    this.close()
+    if (role === undefined) return // a link that never led anywhere says nothing of the room
+    forgetRoom(this.room, role)
+    if (role === 'viewer') return
+    void this.offline.forget()
+    this.tabs.forget()
+  }
+
+  // Places.
+
+  /** Opens a file here and brings a place of its text into sight. */
+  reveal(file: string, pos: number): void {
+    batch(() => {
+      this.openFile.value = file
+      this.revealed.value = { file, pos }
+    })
   }
 
   // Runs.
@@ -366,7 +431,10 @@ export class RoomSession {
   private user(): Record<string, unknown> {
     const { name, hue } = this.me.value
     // color and colorLight are for stock clients in the same room.
-    return { name, hue, color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)` }
+    return {
+      // The participant's id lets others follow this person.
+      name, hue, id: this.state.peek().you?.id ?? '', color: `hsl(${hue} 70% 40%)`, colorLight: `hsl(${hue} 70% 40% / 0.2)`,
+    }
   }
 
   private receive(msg: ServerMessage): void {
@@ -383,6 +451,7 @@ export class RoomSession {
     switch (msg.type) {
       case 'hello':
         this.doc.recheck()
+        this.shareIdentity()
         if (msg.run !== null) this.terminal.show(msg.run.number)
         void this.runs.found(msg.run)
         break

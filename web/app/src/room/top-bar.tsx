@@ -7,6 +7,7 @@ import { HistoryIcon, Logo, ShareIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
 import { SettingsIcon } from '../ui/room-icons.tsx'
 import { ThemeButton } from '../ui/theme-button.tsx'
+import { FollowButton } from './follow-bar.tsx'
 import { Avatar } from './people.tsx'
 import type { RoomSession } from './session.ts'
 import { SharePanel } from './share-panel.tsx'
@@ -15,7 +16,7 @@ import { SharePanel } from './share-panel.tsx'
 const FACES = 5
 
 export function TopBar({ session }: { session: RoomSession }) {
-  const { participants, driver } = session.state.value
+  const { participants, driver, you } = session.state.value
   return (
     <header class="top-bar">
       <a class="brand" href="/" aria-label={`${t.product}: ${t.toStart}`}><Logo /></a>
@@ -24,8 +25,10 @@ export function TopBar({ session }: { session: RoomSession }) {
       <LanguageSelect session={session} />
       <span class="spacer" />
       <Status session={session} />
-      <span class="faces" aria-hidden="true">
-        {participants.slice(0, FACES).map((p) => <Avatar key={p.id} person={p} driving={p.id === driver} />)}
+      <span class="faces">
+        {participants.slice(0, FACES).map((p) => p.id === you?.id
+          ? <Avatar key={p.id} person={p} driving={p.id === driver} />
+          : <FollowButton key={p.id} session={session} person={p} driving={p.id === driver} />)}
         {participants.length > FACES && <span class="more-faces">+{participants.length - FACES}</span>}
       </span>
       <Popover label={t.share} class="secondary" testid="share" face={<><ShareIcon /><span class="wide">{t.share}</span></>}>

@@ -8,6 +8,7 @@ import { t } from '../strings.ts'
 import { Logo } from '../ui/icons.tsx'
 import { ThemeButton } from '../ui/theme-button.tsx'
 import { LanguagePicker } from './language-picker.tsx'
+import { RecentList } from './recent-list.tsx'
 
 export function StartPage() {
   return (
@@ -20,6 +21,7 @@ export function StartPage() {
         <h1>{t.tagline}</h1>
         <NewRoomForm />
         <JoinForm />
+        <RecentList />
       </main>
     </div>
   )

@@ -11,6 +11,8 @@ export interface PopoverProps {
   face: ComponentChildren
   children: (close: () => void) => ComponentChildren
   testid?: string
+  /** -1 where another key than Tab leads to the button. */
+  tabIndex?: number
 }
 
 const GAP = 6
@@ -26,7 +28,7 @@ function place(panel: HTMLElement, button: HTMLElement): void {
   panel.style.top = `${below + height + MARGIN > innerHeight && at.top > height + GAP ? at.top - GAP - height : below}px`
 }
 
-export function Popover({ label, face, children, class: kind = 'quiet', testid }: PopoverProps) {
+export function Popover({ label, face, children, class: kind = 'quiet', testid, tabIndex = 0 }: PopoverProps) {
   const [open, setOpen] = useState(false)
   const id = useId()
   const root = useRef<HTMLDivElement>(null)
@@ -65,7 +67,7 @@ export function Popover({ label, face, children, class: kind = 'quiet', testid }
     <div class="popover-root" ref={root} onKeyDown={onKeyDown}>
       <button
         type="button" class={kind} ref={button} aria-label={label} title={label} aria-expanded={open} aria-controls={id}
-        data-testid={testid} onClick={() => setOpen(!open)}
+        data-testid={testid} tabIndex={tabIndex} onClick={() => setOpen(!open)}
       >
         {face}
       </button>
