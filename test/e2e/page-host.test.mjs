@@ -155,7 +155,7 @@ test('a chat: sent by Enter, counted, linked to lines and runs, removed by a hos
     assert.ok(await host.page.evaluate(() => document.activeElement.closest('.cm-editor') !== null))
 
     // A link to a line goes there, also when lines came before it.
-    await guest.page.click('.file-name >> text=lib/help.py')
+    await guest.page.click('[role=treeitem][data-path="lib/help.py"]')
     await guest.page.click('.cm-content')
     await guest.page.keyboard.press('Control+End')
     await guest.page.keyboard.press('ArrowUp')

@@ -305,6 +305,7 @@ test('what a compiler says stands in the code, until the next run', async () => 
     await host.page.waitForSelector('.cm-panel-lint', { state: 'detached' })
     await host.page.click(`${id('problems')} >> text=1 problem in the code`)
     await host.atLine('  puts("hi")')
+    await host.page.keyboard.press('Control+Home') // the host's cursor, which stood before the mark, has a name to hover as well
     await guest.page.hover('.cm-lintRange-error')
     await guest.page.waitForSelector('.cm-diagnostic-error >> text=expected')
     await guest.picture('compile-error-dark')
