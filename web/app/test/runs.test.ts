@@ -77,21 +77,24 @@ test('changed and removed lines are marked', () => {
   assert.deepEqual([...changedLines(old, ['a'])], [[0, 'removed']])
 })
 
+/** Programs run in a folder of the box: BOX stands for it. */
+const inBox = (text: string): string => text.replace('BOX', '/work')
+
 test('places are found in what languages print, and only of files that are there', () => {
   const paths = ['main.py', 'lib/util.py', 'main.js', 'main.c', 'Main.java', 'main.go', 'main.rb', 'main.php', 'main.pl', 'main.ts', 'Program.cs', 'main.rs', 'main.sh', 'main.lua', 'src/App.java', 'main.R', 'main.sql']
   const cases: [string, string, number, number][] = [
-    ['  File "/work/main.py", line 3, in <module>', 'main.py', 3, 0],
+    ['  File "BOX/main.py", line 3, in <module>', 'main.py', 3, 0],
     ['  File "/work/lib/util.py", line 12', 'lib/util.py', 12, 0],
-    ['    at Object.<anonymous> (/work/main.js:3:5)', 'main.js', 3, 5],
-    ['    at file:///work/main.js:7:9', 'main.js', 7, 9],
+    ['    at Object.<anonymous> (BOX/main.js:3:5)', 'main.js', 3, 5],
+    ['    at file://BOX/main.js:7:9', 'main.js', 7, 9],
     ['main.c:3:5: error: expected ‘;’', 'main.c', 3, 5],
     ['\tat Main.main(Main.java:5)', 'Main.java', 5, 0],
     ['\tat app.App.run(App.java:8)', 'src/App.java', 8, 0],
-    ['\t/work/main.go:7 +0x1d', 'main.go', 7, 0],
+    ['\tBOX/main.go:7 +0x1d', 'main.go', 7, 0],
     ['./main.go:4:2: undefined: x', 'main.go', 4, 2],
     ["main.rb:3:in `/': divided by 0 (ZeroDivisionError)", 'main.rb', 3, 0],
-    ['PHP Fatal error: Uncaught Error in /work/main.php on line 3', 'main.php', 3, 0],
-    ['#0 /work/main.php(6): f()', 'main.php', 6, 0],
+    ['PHP Fatal error: Uncaught Error in BOX/main.php on line 3', 'main.php', 3, 0],
+    ['#0 BOX/main.php(6): f()', 'main.php', 6, 0],
     ['Illegal division by zero at main.pl line 3.', 'main.pl', 3, 0],
     ["main.ts(3,5): error TS2322: Type 'string'", 'main.ts', 3, 5],
     ['   at Program.Main() in /work/Program.cs:line 9', 'Program.cs', 9, 0],
@@ -102,7 +105,7 @@ test('places are found in what languages print, and only of files that are there
     ['Parse error near line 3: no such table: nothere', 'main.sql', 3, 0],
   ]
   for (const [text, path, line, column] of cases) {
-    const found = findPlaces(text, paths).map((p) => [p.path, p.line, p.column])
+    const found = findPlaces(inBox(text), paths).map((p) => [p.path, p.line, p.column])
     assert.deepEqual(found, [[path, line, column]], text)
   }
   for (const text of ['at 12:30:05', 'http://127.0.0.1:8080', 'File "/usr/lib/python3/json.py", line 3', 'other.py:3', 'node:internal/main.js:0', 'main.py:0']) {
@@ -119,12 +122,12 @@ test('compilers are understood', () => {
     'error[E0308]: mismatched types', ' --> main.rs:2:18', '  |', ' --> main.rs:9:9',
     "main.ts(3,5): error TS2322: Type 'string' is not assignable.", 'Program.cs(5,9): error CS0103: The name [x] [/work/a.csproj]',
     "Main.java:4: error: ';' expected", '    int x = 1', '             ^', './main.go:5:2: undefined: x', '/usr/include/stdio.h:3:1: note: there',
-    '/work/main.js:2', 'let x = ;', '        ^', "SyntaxError: Unexpected token ';'", '    at internalCompileFunction (node:internal/vm:76:18)',
-    "main.rb:4: syntax error, unexpected `end'", 'Parse error: syntax error, unexpected token ";" in /work/main.php on line 2',
+    'BOX/main.js:2', 'let x = ;', '        ^', "SyntaxError: Unexpected token ';'", '    at internalCompileFunction (node:internal/vm:76:18)',
+    "main.rb:4: syntax error, unexpected `end'", 'Parse error: syntax error, unexpected token ";" in BOX/main.php on line 2',
     'syntax error at main.pl line 2, near "= ;"', "/usr/bin/lua5.4: main.lua:2: unexpected symbol near '='",
     "main.sh: line 2: syntax error near unexpected token `then'", 'Parse error near line 2: near "from": syntax error',
-    'Traceback:', '  File "/work/main.py", line 2', '    print(', "SyntaxError: '(' was never closed",
-  ], paths)
+    'Traceback:', '  File "BOX/main.py", line 2', '    print(', "SyntaxError: '(' was never closed",
+  ].map(inBox), paths)
   assert.deepEqual(said.map((p) => [p.path, p.line, p.column, p.severity, p.message]), [
     ['main.c', 3, 12, 'error', "expected ';' before '}' token"],
     ['main.c', 4, 0, 'warning', 'unused'],
