@@ -95,10 +95,11 @@ func furnish(t testing.TB, st *store.Store, n int64, folded bool) {
 		must(t, st.CreateRun(ctx, run))
 	}
 	printed := time.UnixMicro(1700000000000000)
-	must(t, st.AppendOutput(ctx, roomID0, 1, 0, []store.Chunk{
+	_, err = st.AppendOutput(ctx, roomID0, 1, 0, []store.Chunk{
 		{Stream: store.Stdout, At: printed, Data: []byte("one\n")}, {Stream: store.Stdout, At: printed, Data: []byte("two\n")}, {Stream: store.Stderr, At: time.UnixMicro(1700000000000001), Data: []byte("\xff\x00e")},
 		{Stream: store.Stdout, At: printed, Data: bytes.Repeat([]byte("x"), 2*outputPiece+1)},
-	}))
+	})
+	must(t, err)
 	must(t, st.AddArtefacts(ctx, roomID0, 1, []store.Artefact{{Path: `plots/a%5C\b.png`, Data: []byte("png")}, {Path: "empty"}}))
 	tested := &store.Run{
 		Room: roomID0, Language: "python", Args: []string{}, Mode: "tests", State: store.RunFinished, Status: store.StatusExited, CreatedAt: printed,

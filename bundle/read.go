@@ -690,7 +690,8 @@ func (b *Bundle) storeRuns(ctx context.Context, st *store.Store, id string) erro
 			if c.At.IsZero() { // a bundle of before there were times
 				c.At = run.CreatedAt
 			}
-			return st.AppendOutput(ctx, id, n, rows-1, []store.Chunk{c})
+			_, err := st.AppendOutput(ctx, id, n, rows-1, []store.Chunk{c})
+			return err
 		})
 		if err != nil {
 			return err

@@ -151,10 +151,15 @@ func TestJoinChunks(t *testing.T) {
 		{store.Stdout, 5 + int64(len(big)), []byte("gh"), at.Add(2 * transcriptRowSpan), false},
 		{store.Stdout, 7 + int64(len(big)), []byte("ij"), at.Add(2 * transcriptRowSpan), true},
 	}
-	rows := joinChunks(chunks)
+	rows, _ := joinChunks(chunks, nil)
 	var got []string
+	of := 0
 	for _, r := range rows {
 		got = append(got, r.Stream.String()+" "+string(r.Data[:min(3, len(r.Data))]))
+		of += r.of
+	}
+	if of != len(chunks) {
+		t.Errorf("rows are of %d chunks", of)
 	}
 	if want := []string{"stdout abc", "stderr d", "stdout xxx", "stdout ef", "stdout gh", "stdout ij"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

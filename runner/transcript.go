@@ -17,8 +17,8 @@ const (
 	// it stands in the log after what was typed.
 	transcriptRowBytes = 64 << 10
 	transcriptRowSpan  = 16 * time.Millisecond
-	// transcriptTxBytes is the most that is written in one transaction.
-	transcriptTxBytes = 64 << 10
+	// transcriptPartBytes is the most that is joined at once.
+	transcriptPartBytes = 512 << 10
 	// transcriptRetry is the pause after a write that failed.
 	transcriptRetry = time.Second
 )
@@ -33,8 +33,9 @@ type transcript struct {
 	tail   *store.Tail
 	unkept bool
 	// Owned by write; err may be read after done.
-	chunks int // of the log, stored
-	rows   int // stored
+	chunks int    // of the log, stored
+	rows   int    // stored
+	joined []byte // memory of rows that are being stored
 	err    error
 }
 
@@ -121,21 +122,27 @@ func (t *transcript) write() {
 	}
 }
 
-// flush stores what there is, in several transactions if that is much: a keystroke that is being
-// saved meanwhile waits for one of them, and no longer.
+// flush stores what there is.
 func (t *transcript) flush() error {
 	chunks, _, _ := t.run.output.since(t.chunks)
 	for len(chunks) > 0 {
-		part := chunks[:within(chunks, transcriptTxBytes)]
-		rows := joinChunks(part)
+		part := chunks[:within(chunks, transcriptPartBytes)]
+		rows, memory := joinChunks(part, t.joined[:0])
+		t.joined = memory
+		list := make([]store.Chunk, len(rows))
+		for i := range rows {
+			list[i] = rows[i].Chunk
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
-		err := t.run.runner.store.AppendOutput(ctx, t.run.job.Room, t.run.Number(), t.rows, rows)
+		stored, err := t.run.runner.store.AppendOutput(ctx, t.run.job.Room, t.run.Number(), t.rows, list)
 		cancel()
+		t.rows += stored
+		for _, row := range rows[:stored] {
+			t.chunks += row.of
+		}
 		if err != nil {
 			return fmt.Errorf("store output of run %d: %w", t.run.Number(), err)
 		}
-		t.chunks += len(part)
-		t.rows += len(rows)
 		chunks = chunks[len(part):]
 	}
 	return nil
@@ -151,22 +158,30 @@ func within(chunks []Chunk, bytes int) int {
 	return len(chunks)
 }
 
-// joinChunks makes few rows of many chunks.
-func joinChunks(chunks []Chunk) []store.Chunk {
-	var rows []store.Chunk
-	copied := false // the last row is ours to append to
+// joinedChunk is a row, and how many chunks it is of.
+type joinedChunk struct {
+	store.Chunk
+	of int
+}
+
+// joinChunks makes few rows of many chunks, which it does not change. Rows of several are in
+// memory, which it appends to and gives back: what floods would keep the collector busy.
+func joinChunks(chunks []Chunk, memory []byte) ([]joinedChunk, []byte) {
+	var rows []joinedChunk
+	from := 0 // where the last row begins in memory
 	for _, c := range chunks {
 		last := len(rows) - 1
 		if last < 0 || c.answer || rows[last].Stream != c.Stream || len(rows[last].Data)+len(c.Data) > transcriptRowBytes || c.At.Sub(rows[last].At) > transcriptRowSpan {
-			rows = append(rows, store.Chunk{Stream: c.Stream, At: c.At, Offset: c.Offset, Data: c.Data})
-			copied = false
+			rows = append(rows, joinedChunk{store.Chunk{Stream: c.Stream, At: c.At, Offset: c.Offset, Data: c.Data}, 1})
 			continue
 		}
-		if !copied {
-			rows[last].Data = append([]byte(nil), rows[last].Data...)
-			copied = true
+		row := &rows[last]
+		if row.of == 1 {
+			from = len(memory)
+			memory = append(memory, row.Data...)
 		}
-		rows[last].Data = append(rows[last].Data, c.Data...)
+		memory = append(memory, c.Data...)
+		row.Data, row.of = memory[from:], row.of+1
 	}
-	return rows
+	return rows, memory
 }

@@ -67,7 +67,8 @@ func furnish(t *testing.T, s *Store, c *clock) {
 	check(s.Fold(ctx, old, []byte("base")))
 	run := &Run{Room: "r", State: RunFinished, CreatedAt: fromMicros(220), DocSeq: 4, Artefacts: []ArtefactInfo{{"a/b.png", 3}}}
 	check(s.CreateRun(ctx, run))
-	check(s.AppendOutput(ctx, "r", 1, 0, []Chunk{{Stream: Stdout, Data: []byte("out\x00")}, {Stream: Stderr, Data: []byte("err")}}))
+	_, err = s.AppendOutput(ctx, "r", 1, 0, []Chunk{{Stream: Stdout, Data: []byte("out\x00")}, {Stream: Stderr, Data: []byte("err")}})
+	check(err)
 	check(s.AddArtefacts(ctx, "r", 1, []Artefact{{"a/b.png", []byte("png")}}))
 	check(s.AppendEvents(ctx, []Event{{RoomID: "r", At: fromMicros(230), Kind: "join", Data: json.RawMessage(`{"id":"x"}`)}}))
 	_, api := NewToken()

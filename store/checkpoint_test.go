@@ -20,7 +20,7 @@ func TestCheckpoints(t *testing.T) {
 	data := make([]byte, size)
 	rand.Read(data) // so that it cannot be packed
 	for n := range 3 {
-		if err := s.AppendOutput(t.Context(), "r", 1, n, []Chunk{{Stream: Stdout, Data: data}}); err != nil {
+		if _, err := s.AppendOutput(t.Context(), "r", 1, n, []Chunk{{Stream: Stdout, Data: data}}); err != nil {
 			t.Fatal(err)
 		}
 		for { // ends with the test's own time

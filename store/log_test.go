@@ -57,7 +57,7 @@ func busyRoom(t *testing.T) *Store {
 		if err := s.CreateRun(ctx, run); err != nil {
 			t.Fatal(err)
 		}
-		err := s.AppendOutput(ctx, "r", n+1, 0, []Chunk{
+		_, err := s.AppendOutput(ctx, "r", n+1, 0, []Chunk{
 			{Stdout, fromMicros(int64(350 + 1000*n)), 0, []byte("ab")}, {Stderr, fromMicros(int64(360 + 1000*n)), 0, []byte("e")},
 			{Stdout, fromMicros(int64(370 + 1000*n)), 2, []byte("c")},
 		})

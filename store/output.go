@@ -18,31 +18,51 @@ type Chunk struct {
 	Data   []byte
 }
 
-// minPacked is the least output that is worth packing, in bytes.
-const minPacked = 512
+const (
+	// minPacked is the least output that is worth packing, in bytes.
+	minPacked = 512
+	// maxOutputTx is how many bytes, packed, are about the most in one transaction: a keystroke
+	// that is being saved meanwhile waits for one of them, and no longer.
+	maxOutputTx = 64 << 10
+)
 
-// AppendOutput adds chunks to a run's transcript; seq is the number of chunks
-// stored before.
+// AppendOutput adds chunks to a run's transcript, and gives how many of them were stored if not
+// all; seq is the number of chunks stored before. Nothing of a chunk is kept in memory.
 //
 // They are packed: what runs away prints much that is alike, and each byte in the database's
 // log is one that the next keystroke's flush writes to the disk.
-func (s *Store) AppendOutput(ctx context.Context, room string, number, seq int, chunks []Chunk) error {
-	rows := make([]outputRow, len(chunks))
+func (s *Store) AppendOutput(ctx context.Context, room string, number, seq int, chunks []Chunk) (stored int, err error) {
+	var rows []outputRow
+	var memory []byte // of the rows
 	for i, c := range chunks {
-		rows[i] = outputRow{number, seq + i, c.Stream, micros(c.At), c.Offset, c.Data, 0}
-		if len(c.Data) < minPacked {
+		row := outputRow{number, seq + i, c.Stream, micros(c.At), c.Offset, c.Data, 0}
+		if len(c.Data) >= minPacked {
+			from := len(memory)
+			memory = s.encode.EncodeAll(c.Data, memory)
+			if packed := memory[from:]; len(packed) < len(c.Data) {
+				row.Data, row.Size = packed, len(c.Data)
+			}
+		}
+		rows = append(rows, row)
+		if len(memory) < maxOutputTx && i < len(chunks)-1 {
 			continue
 		}
-		if packed := s.encode.EncodeAll(c.Data, make([]byte, 0, len(c.Data))); len(packed) < len(c.Data) {
-			rows[i].Data, rows[i].Size = packed, len(c.Data)
+		if err := s.insertOutput(ctx, room, rows); err != nil {
+			return stored, err
 		}
+		stored += len(rows)
+		rows, memory = rows[:0], memory[:0]
 	}
+	return stored, nil
+}
+
+func (s *Store) insertOutput(ctx context.Context, room string, rows []outputRow) error {
 	return s.lightTx(ctx, func(tx *sqlx.Tx) error {
 		for _, r := range rows {
 			_, err := tx.ExecContext(ctx, `INSERT INTO run_output (room_id, number, seq, stream, at, first, data, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 				room, r.Number, r.Seq, r.Stream, r.At, r.First, r.Data, r.Size)
 			if err != nil {
-				return fmt.Errorf("store output of run %d of room %s: %w", number, room, err)
+				return fmt.Errorf("store output of run %d of room %s: %w", r.Number, room, err)
 			}
 		}
 		return nil

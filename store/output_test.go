@@ -23,7 +23,7 @@ func TestPackedOutput(t *testing.T) {
 	var sum int64
 	for i, data := range printed {
 		c := Chunk{Stream: Stdout, At: begun.Add(time.Duration(i) * time.Millisecond), Offset: sum, Data: data}
-		if err := s.AppendOutput(t.Context(), "r", 1, i, []Chunk{c}); err != nil {
+		if _, err := s.AppendOutput(t.Context(), "r", 1, i, []Chunk{c}); err != nil {
 			t.Fatal(err)
 		}
 		sum += int64(len(data))

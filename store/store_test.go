@@ -347,7 +347,7 @@ func TestRunsAndOutput(t *testing.T) {
 			t.Fatalf("run %d, want %d: %v", run.Number, want, err)
 		}
 	}
-	if err := s.AppendOutput(ctx, "r", 1, 0, []Chunk{{Stream: Stdout, Data: []byte("a")}, {Stream: Stderr, Data: []byte("bc")}}); err != nil {
+	if _, err := s.AppendOutput(ctx, "r", 1, 0, []Chunk{{Stream: Stdout, Data: []byte("a")}, {Stream: Stderr, Data: []byte("bc")}}); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := s.MarkLostRuns(ctx); n != 2 || err != nil {

@@ -117,7 +117,8 @@ func (s *Store) recoverTail(ctx context.Context, room string, number, rows int, 
 	if len(chunks) == 0 {
 		return nil, nil
 	}
-	return chunks, s.AppendOutput(ctx, room, number, rows, chunks)
+	_, err = s.AppendOutput(ctx, room, number, rows, chunks)
+	return chunks, err
 }
 
 // dropTails removes what a former process has left.

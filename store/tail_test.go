@@ -46,7 +46,7 @@ func TestTail(t *testing.T) {
 				}
 			}
 			if c.stored > 0 {
-				if err := s.AppendOutput(t.Context(), "r.1", 1, 0, []Chunk{{Stream: Stdout, Data: []byte("one\ntwo\n")[:c.stored]}}); err != nil {
+				if _, err := s.AppendOutput(t.Context(), "r.1", 1, 0, []Chunk{{Stream: Stdout, Data: []byte("one\ntwo\n")[:c.stored]}}); err != nil {
 					t.Fatal(err)
 				}
 			}
