@@ -10,9 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -84,6 +82,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	if in == nil {
 		return c.giveUpPrivileges(ctx, common, log, listener, admin) // the next stage goes on below
 	}
+	defer freeMemoryOnRequest()()
 	// Open in order; close in the opposite one.
 	var closers []func(context.Context) error
 	defer func() {
@@ -173,7 +172,6 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		return nil
 	})
 
-	defer freeMemoryOnRequest()()
 	log.Info("serving", "addr", listener.Addr().String(), "admin", admin.Addr().String(), "version", version)
 	if _, err := fmt.Fprintf(out, "\n  Corun is at http://%s\n\n", displayAddr(listener.Addr())); err != nil {
 		log.Debug("print address", "error", err)
@@ -187,24 +185,6 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		return fmt.Errorf("serve: %w", err)
 	case <-launcher.Gone():
 		return errors.New("the launcher has ended, so no program can be run: see its words above, and start the server again")
-	}
-}
-
-// freeMemoryOnRequest gives unused memory back to the system at each SIGUSR2, until stop is
-// called.
-func freeMemoryOnRequest() (stop func()) {
-	requests, ended := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(requests, unix.SIGUSR2)
-	go func() {
-		defer close(ended)
-		for range requests {
-			debug.FreeOSMemory()
-		}
-	}()
-	return func() {
-		signal.Stop(requests)
-		close(requests)
-		<-ended
 	}
 }
 
