@@ -2,6 +2,7 @@
 import type { Language, Role, Run } from './live/messages.ts'
 import type { PlaybackPage } from './playback/log.ts'
 import type { CodeFile } from './runs/code.ts'
+import { t } from './strings.ts'
 
 /** A refusal in the server's words (RFC 9457). */
 export class ApiError extends Error {
@@ -20,7 +21,7 @@ export async function call<T>(method: string, path: string, token: string, body?
   const value: unknown = await answer.json().catch(() => null)
   if (!answer.ok) {
     const detail = typeof value === 'object' && value !== null && 'detail' in value ? String(value.detail) : ''
-    throw new ApiError(answer.status, detail || `The server answered ${answer.status}.`)
+    throw new ApiError(answer.status, detail || t.serverAnswered(answer.status))
   }
   return value as T
 }
@@ -69,7 +70,7 @@ export const filesOfRun = async (room: string, run: number, token: string): Prom
 /** All that a run has printed. */
 export async function runOutput(room: string, run: number, token: string): Promise<Uint8Array> {
   const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` } })
-  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  if (!answer.ok) throw new ApiError(answer.status, t.serverAnswered(answer.status))
   return new Uint8Array(await answer.arrayBuffer())
 }
 
@@ -93,7 +94,7 @@ export async function givenStdin(room: string, run: Run, token: string): Promise
 /** All that a run has printed, as text. */
 export async function printed(room: string, run: number, token: string, signal: AbortSignal): Promise<string> {
   const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` }, signal })
-  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  if (!answer.ok) throw new ApiError(answer.status, t.serverAnswered(answer.status))
   return answer.text()
 }
 
@@ -103,7 +104,7 @@ export async function artefact(room: string, run: number, path: string, token: s
   const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/artefacts/${place}`, {
     headers: { Authorization: `Bearer ${token}` }, ...(signal === undefined ? {} : { signal }),
   })
-  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  if (!answer.ok) throw new ApiError(answer.status, t.serverAnswered(answer.status))
   return answer.blob()
 }
 

@@ -161,6 +161,7 @@ export class FileEditor {
 
 const naming = (path: string): Extension => [
   EditorView.contentAttributes.of({ 'aria-label': t.editorLabel(path) }),
+  EditorState.phrases.of(t.phrases),
 ]
 
 const likingOf = ({ fontSize, tabSize, wrap }: EditorSettings, path: string): Extension => {

@@ -74,7 +74,7 @@ function Editor({ session, file, histories }: EditorProps) {
       made.destroy()
     }
   }, [session, file.id])
-  useEffect(() => { editor.current?.setPath(file.path) }, [file.path])
+  useEffect(() => { editor.current?.setPath(file.path) }, [file.path, t.locale])
   useEffect(() => { editor.current?.setReadOnly(readOnly) }, [readOnly])
   const liking = settings.value
   useEffect(() => { editor.current?.setSettings(liking, file.path) }, [session, file.id, liking])

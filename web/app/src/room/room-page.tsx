@@ -20,7 +20,7 @@ import { StatusBar } from './status-bar.tsx'
 import { TopBar } from './top-bar.tsx'
 
 type View = 'code' | 'output' | 'room'
-const views: [View, string][] = [['code', t.code], ['output', t.output], ['room', t.room]]
+const views: View[] = ['code', 'output', 'room']
 
 export function RoomPage({ link }: { link: RoomLink }) {
   const session = useMemo(() => new RoomSession(link.room, link.token), [link.room, link.token])
@@ -51,8 +51,8 @@ export function RoomPage({ link }: { link: RoomLink }) {
       <TopBar session={session} />
       <LobbyBar session={session} />
       <nav class="views" aria-label={t.room}>
-        {views.map(([name, label]) => (
-          <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{label}</button>
+        {views.map((name) => (
+          <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{t[name]}</button>
         ))}
       </nav>
       <div class="stage">

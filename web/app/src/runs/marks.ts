@@ -11,7 +11,7 @@ import type { RunView } from './view.ts'
 type Mark = Change | 'problem'
 
 class LineMarker extends GutterMarker {
-  constructor(private readonly kind: Mark, private readonly words: string) {
+  constructor(private readonly kind: Mark, private readonly words: () => string) {
     super()
     this.elementClass = `line-mark line-mark-${kind}`
   }
@@ -22,15 +22,15 @@ class LineMarker extends GutterMarker {
 
   override toDOM(): Node {
     const mark = document.createElement('span')
-    mark.title = this.words
+    mark.title = this.words()
     return mark
   }
 }
 
 const markers: Record<Mark, LineMarker> = {
-  changed: new LineMarker('changed', t.runs.lineChanged),
-  removed: new LineMarker('removed', t.runs.linesRemoved),
-  problem: new LineMarker('problem', t.runs.problemHere),
+  changed: new LineMarker('changed', () => t.runs.lineChanged),
+  removed: new LineMarker('removed', () => t.runs.linesRemoved),
+  problem: new LineMarker('problem', () => t.runs.problemHere),
 }
 
 /** Marks by line, from 0; they move with the text until they are set again. */

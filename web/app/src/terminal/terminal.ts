@@ -7,7 +7,8 @@ import { Terminal } from '@xterm/xterm'
 import { keep, load, local } from '../identity.ts'
 import { OutputCursor, PTY, STDERR, type OutputFrame } from '../live/frames.ts'
 import { placeLinks, printedLines, type PlaceLinks } from './links.ts'
-import { matchColours, terminalTheme } from './look.ts'
+import type { Theme } from '../theme.ts'
+import { matchColours, minimumContrast, terminalTheme } from './look.ts'
 import { withReturns } from './text.ts'
 import { drawByWebGL } from './webgl.ts'
 
@@ -40,7 +41,7 @@ export class RunTerminal {
   private readonly encoder = new TextEncoder()
   private watcher: ResizeObserver | undefined
   private accepts = false
-  private dark = false
+  private theme: Theme = { dark: false, contrast: false }
   private gone = false
   private search: Promise<SearchAddon> | undefined
   /** Whether something is looked for in the output. */
@@ -60,7 +61,7 @@ export class RunTerminal {
       fontSize: 13,
       lineHeight: 1.3,
       scrollback: LINES_KEPT,
-      theme: terminalTheme(false),
+      theme: terminalTheme(this.theme),
     })
     this.term.loadAddon(this.fit)
     this.term.onData((text) => { if (this.accepts) this.opts.onInput(text) })
@@ -97,9 +98,15 @@ export class RunTerminal {
     this.term.options.cursorStyle = accepts ? 'block' : 'bar'
   }
 
-  setDark(dark: boolean): void {
-    this.dark = dark
-    this.term.options.theme = terminalTheme(dark)
+  setTheme(theme: Theme): void {
+    this.theme = theme
+    this.term.options.theme = terminalTheme(theme)
+    this.term.options.minimumContrastRatio = minimumContrast(theme)
+  }
+
+  /** What a screen reader calls the terminal. */
+  setLabel(label: string): void {
+    this.term.textarea?.setAttribute('aria-label', label)
   }
 
   /** Turns to a run: another one than before begins on an empty screen. */
@@ -164,7 +171,7 @@ export class RunTerminal {
     const search = await (this.search ??= this.loadSearch())
     if (this.gone) return
     if (text === '') return this.stopMatching(search)
-    const options: ISearchOptions = { incremental: way === 'typing', decorations: matchColours(this.dark) }
+    const options: ISearchOptions = { incremental: way === 'typing', decorations: matchColours(this.theme) }
     if (way === 'before') search.findPrevious(text, options)
     else search.findNext(text, options)
   }
