@@ -59,6 +59,10 @@ export const runMoment = (room: string, at: number, token: string): Promise<unkn
 /** The last runs of a room, the newest first. */
 export const runs = (room: string, token: string): Promise<Run[]> => call('GET', `/rooms/${room}/runs`, token)
 
+/** A file's text as is usual in its language. */
+export const format = (room: string, file: string, content: string, token: string): Promise<{ content: string; changed: boolean }> =>
+  call('POST', `/rooms/${room}/format`, token, { file, content })
+
 /** How many edits of the document there were since a run's code. */
 export const editsSince = async (room: string, run: number, token: string): Promise<number> =>
   (await call<{ edits_since: number }>('GET', `/rooms/${room}/runs/${run}`, token)).edits_since
