@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-collab bench-run soak fuzz fuzz-yjs clean deps-build deps-run deps-test
+.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-collab bench-run soak pictures fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -96,6 +96,10 @@ test-e2e: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## stock Yjs
 	cd test && for t in e2e/*.test.mjs; do \
 		CHROMIUM=$$(command -v chromium chromium-browser google-chrome | head -n 1) \
 		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test $$t || exit 1; done
+
+pictures: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## take the pictures of README and docs anew
+	cd test && CHROMIUM=$$(command -v chromium chromium-browser google-chrome | head -n 1) \
+		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node pictures.mjs
 
 # SEED=n has the same kills again, as far as clocks allow.
 soak: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## hundreds of kills and full disks under typing clients and running programs; attacks, and what others feel of them; takes root

@@ -46,6 +46,11 @@ async function sound(page) {
       if (!scrolls(el.parentElement) && (box.right > innerWidth + 1 || box.left < -1)) found.push(`${el.className} ${el.textContent}`)
       if (el.tagName === 'BUTTON' && el.textContent !== '' && el.scrollWidth > el.clientWidth + 1 && getComputedStyle(el).textOverflow !== 'ellipsis') found.push(`cut: ${el.className} ${el.textContent}`)
     }
+    // What stands in a bar ends where the bar does.
+    for (const el of document.querySelectorAll('.pane-head > *, .seat > *, .verdict > *, .top-bar > *, .composer-row > *, .status-bar > *')) {
+      const box = el.getBoundingClientRect()
+      if (box.width > 0 && !el.matches('.sr-only') && box.right > el.parentElement.getBoundingClientRect().right + 1) found.push(`over its bar: ${el.className} ${el.textContent}`)
+    }
     return found
   })
   assert.deepEqual(out, [])
@@ -75,7 +80,7 @@ for (const [how, options] of Object.entries({ desk, phone })) {
     if (onPhone) await page.click('.views button:nth-child(2)')
     await page.click(id('run'))
     await page.waitForSelector(`${id('verdict')}[data-state=running]`)
-    await page.waitForFunction(() => document.querySelector('[data-testid=driver]')?.textContent.includes('Sie sind an der Tastatur'))
+    await page.waitForFunction(() => document.querySelector('[data-testid=driver]')?.textContent.includes('Tastatur bei Ihnen'))
     await page.waitForFunction(() => document.activeElement?.closest('.terminal') != null)
     await page.keyboard.type('Ada\n')
     await page.waitForSelector(`${id('verdict')}[data-state=finished]`)

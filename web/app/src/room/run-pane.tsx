@@ -64,7 +64,7 @@ function RunBar({ session }: { session: RoomSession }) {
         type="button" class="stop" data-testid="stop" disabled={!active || !mayRun} title={`${t.stop} (${t.keys.stop})`}
         onClick={() => session.stop()}
       >
-        <StopIcon />{t.stop}
+        <StopIcon /><span class="stop-word">{t.stop}</span>
       </button>
       <span class="run-note" data-testid="run-state">{off ? t.runsDisabled : active ? underway(session) : ''}</span>
       <HistoryButton session={session} />
