@@ -30,8 +30,6 @@ while account.balance > 0:
         account.withdraw(ask("How much to take out? "))
     except Overdrawn as short:
         print(f"That is {short.by} € too much.")
-
-print("Nothing is left.")
 `
 const bank = `from dataclasses import dataclass
 
@@ -75,6 +73,14 @@ try {
   const ben = await person(room, 'guest', { name: 'Ben Okafor', hue: 265 }, 'dark')
 
   // Both type; each sees where the other is.
+  await goTo(ada, 'print(f"That is')
+  await ada.keyboard.press('End')
+  await ada.keyboard.type('\n\n')
+  await ada.keyboard.press('Home')
+  await ada.keyboard.type('print("Nothing is left.")', { delay: 30 })
+  await goTo(ben, 'account = Account')
+  await ben.keyboard.press('End')
+  await ben.keyboard.type('  # in whole euros', { delay: 30 })
   await goTo(ben, 'print(f"That is')
   await ben.keyboard.press('End')
   await ben.keyboard.press('Shift+Home')
@@ -82,6 +88,7 @@ try {
   await ada.keyboard.press('End')
   await ada.click(id('run'))
   await prints(ada, 'How much')
+  await ada.waitForFunction(() => document.activeElement?.closest('.terminal') != null)
   await ada.keyboard.type('45\n')
   await prints(ada, 'Ada has 75')
   await ada.keyboard.type('eighty\n')
@@ -106,11 +113,13 @@ try {
   await ada.waitForSelector(`${id('verdict')}[data-state=finished]`)
   await goTo(ben, 'print("Nothing is left.")')
   await ben.keyboard.press('End')
-  await ben.keyboard.type('\nprint("Goodbye.")')
+  await ben.keyboard.type('\nprint("Goodbye.")', { delay: 30 })
   await goTo(ada, 'account = Account')
   await ada.keyboard.press('End')
-  await ada.keyboard.type('  # in whole euros')
+  await ada.keyboard.type(' and no cents', { delay: 30 })
   await ada.click(id('run'))
+  await ada.waitForSelector(`${id('verdict')}[data-state=running]`)
+  await ada.waitForFunction(() => document.activeElement?.closest('.terminal') != null)
   await prints(ada, 'How much')
   await ada.keyboard.type('120\n')
   await ada.waitForSelector(`${id('verdict')}[data-state=finished]`)
@@ -123,9 +132,9 @@ try {
   // Near the end of the first run.
   const scrub = back.locator('.scrub')
   const box = await scrub.boundingBox()
-  await scrub.click({ position: { x: box.width * 0.62, y: box.height / 2 } })
-  await back.screenshot({ path: join(out, 'playback.png') })
-  await prints(back, 'How much')
+  const run = await back.locator('.run-mark').first().boundingBox()
+  await scrub.click({ position: { x: run.x + run.width * 0.96 - box.x, y: box.height / 2 } })
+  await prints(back, '125 €')
   await back.screenshot({ path: join(out, 'playback.png') })
 } finally {
   await browser.close()
