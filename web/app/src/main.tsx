@@ -2,7 +2,6 @@
 // /r/{room}/playback.
 import { render } from 'preact'
 import { parseRoomLink } from './links.ts'
-import { StartPage } from './start/start-page.tsx'
 import '@xterm/xterm/css/xterm.css'
 import './styles/base.css'
 import './styles/start.css'
@@ -18,7 +17,7 @@ if (root === null) throw new Error('index.html has no #app')
 
 const link = parseRoomLink(location.href, location.origin)
 if (link === null) {
-  render(<StartPage />, root)
+  void import('./start/start-page.tsx').then(({ StartPage }) => render(<StartPage />, root))
 } else if (link.playback) {
   void import('./playback/playback-page.tsx').then(({ PlaybackPage }) => render(<PlaybackPage link={link} />, root))
 } else {

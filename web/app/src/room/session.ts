@@ -22,7 +22,7 @@ import { plainText } from '../terminal/text.ts'
 import { Lobby } from '../live/lobby.ts'
 import { Tests, type TestCase } from '../live/tests.ts'
 import { NotesSession } from '../notes/notes-session.ts'
-import { RunTerminal } from '../terminal/terminal.ts'
+import { RoomTerminal } from '../terminal/room-terminal.ts'
 import { testsOf } from '../tests/tests-api.ts'
 import type { Panel } from './dock.tsx'
 import { Gather } from './gather.ts'
@@ -58,7 +58,7 @@ export class RoomSession {
   readonly doc: DocSession
   readonly tabs: Tabs
   readonly follow: Follow
-  readonly terminal: RunTerminal
+  readonly terminal: RoomTerminal
   /** The shown run beside the code: its age, the places that it names, what a compiler said. */
   readonly runs: RunView
   readonly runOptions: Signal<RunOptions>
@@ -108,7 +108,7 @@ export class RoomSession {
     this.tests = new Tests(this.testsApi)
     const session = identity.newSession()
     const origin = socketOrigin(location.origin)
-    this.terminal = new RunTerminal({
+    this.terminal = new RoomTerminal({
       label: t.terminalLabel,
       onInput: (text) => this.type(text),
       onSize: (cols, rows) => { if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', cols, rows }) },
@@ -252,7 +252,13 @@ export class RoomSession {
     if (!this.mayRun.value || this.active.value) return
     this.startedAt = performance.now()
     this.tell('') // what kept the last try from starting is over
-    this.live.send({ type: 'run.start', ...this.terminal.size, ...how })
+    this.sendStart(how)
+  }
+
+  /** A program is told the size of its terminal when it begins. */
+  private sendStart(how: RunStart): void {
+    const send = (): void => { this.live.send({ type: 'run.start', ...this.terminal.size, ...how }) }
+    this.terminal.ready().then(send, send)
   }
 
   /** Whether the run that just began is the one this person asked for. */
@@ -333,7 +339,7 @@ export class RoomSession {
   // Tests.
 
   runTests(): void {
-    if (this.mayRun.value && !this.active.value) this.live.send({ type: 'run.start', mode: 'tests', ...this.terminal.size })
+    if (this.mayRun.value && !this.active.value) this.sendStart({ mode: 'tests' })
   }
 
   /** Replaces all test cases; its error is the server's. */
