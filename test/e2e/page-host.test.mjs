@@ -186,9 +186,9 @@ test('a chat: sent by Enter, counted, linked to lines and runs, removed by a hos
     await host.page.waitForFunction(() => document.querySelector('[data-testid=chat-link-run]').textContent.includes('run 2'))
     await guest.page.waitForFunction(() => document.querySelector('[data-testid=chat-link-run]').textContent.includes('run 2'))
     await guest.page.click(`${id('chat-link')} >> text=Run 1`)
-    await guest.sees(`${id('run-output')} >> text=1`)
+    await guest.sees(`${id('runs-details')}[data-run="1"] ${id('runs-terminal')} .xterm-rows >> text=1`)
     await guest.page.keyboard.press('Escape')
-    await guest.page.waitForSelector(id('run-output'), { state: 'detached' })
+    await guest.page.waitForSelector(id('runs'), { state: 'detached' })
 
     // Near the limit the bytes are counted; beyond it nothing is sent.
     await host.page.fill(id('chat-input'), 'ä'.repeat(1_990))

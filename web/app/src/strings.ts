@@ -370,7 +370,6 @@ export const t = {
     run: (n: number) => `Run ${n}`,
     line: (path: string, line: number) => `${path}, line ${line}`,
     fileGone: 'a file that was deleted',
-    outputOf: (n: number) => `What run ${n} printed`,
   },
 
   bring: {

@@ -33,6 +33,9 @@ export interface EditorOptions {
   place?: Place | undefined
 }
 
+/** A place in a text: an index, or as compilers name it: from 1, with column 0 where none is known. */
+export type TextPlace = number | { line: number; column: number }
+
 /** How long after Escape the Tab key moves the focus. */
 const TAB_FREE_MS = 2_000
 
@@ -122,8 +125,8 @@ export class FileEditor {
   }
 
   /** Scrolls a place of the text into sight. */
-  reveal(at: number): void {
-    this.view.dispatch({ effects: EditorView.scrollIntoView(Math.min(at, this.view.state.doc.length), { y: 'nearest', yMargin: 60 }) })
+  reveal(at: TextPlace): void {
+    this.view.dispatch({ effects: EditorView.scrollIntoView(this.indexOf(at), { y: 'nearest', yMargin: 60 }) })
   }
 
   /** Where this person's cursor is. */
@@ -132,14 +135,22 @@ export class FileEditor {
   }
 
   /** Puts the cursor at a place, in the middle of the view. */
-  goTo(at: number): void {
-    const head = Math.min(at, this.view.state.doc.length)
+  goTo(at: TextPlace): void {
+    const head = this.indexOf(at)
     this.view.dispatch({ selection: EditorSelection.cursor(head), effects: EditorView.scrollIntoView(head, { y: 'center' }) })
   }
 
   destroy(): void {
     this.gone = true
     this.view.destroy()
+  }
+
+  /** The nearest there is to a place: the text may have become shorter. */
+  private indexOf(at: TextPlace): number {
+    const { doc } = this.view.state
+    if (typeof at === 'number') return Math.min(at, doc.length)
+    const line = doc.line(Math.max(1, Math.min(at.line, doc.lines)))
+    return Math.min(line.to, line.from + Math.max(0, at.column - 1))
   }
 
   /** Spaces up to the next stop where the language indents by spaces. */

@@ -1,18 +1,18 @@
 // An open room: top bar, sidebar, editor, terminal. On a narrow screen the
 // three stand behind tabs.
-import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
+import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
 import { LobbyBar } from '../lobby/lobby-bar.tsx'
 import { LobbyPage } from '../lobby/lobby-page.tsx'
 import { keepPage } from '../offline-page.ts'
+import { RunHistory } from '../runs/history-button.tsx'
 import { t } from '../strings.ts'
 import { BroughtNotice } from './brought.tsx'
 import { Dock } from './dock.tsx'
 import { EditorPane } from './editor-pane.tsx'
 import { EndPage } from './end-page.tsx'
 import { useRoomKeys } from './keys.ts'
-import { RunOutput } from './run-output.tsx'
 import { RunPane } from './run-pane.tsx'
 import { RoomSession } from './session.ts'
 import { Sidebar } from './sidebar.tsx'
@@ -32,8 +32,6 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const view = useSignal<View>('code')
   const title = useComputed(() => session.title.value)
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
-  // A jump to a line shows the code, where a narrow screen shows something else.
-  useSignalEffect(() => { if (session.runs.jumps.value > 0) view.value = 'code' })
   const turnTo = session.turnTo.value
   useEffect(() => {
     if (turnTo === null) return
@@ -65,7 +63,7 @@ export function RoomPage({ link }: { link: RoomLink }) {
       </div>
       <StatusBar session={session} />
       <BroughtNotice session={session} />
-      <RunOutput session={session} />
+      <RunHistory session={session} />
       <Notices session={session} />
     </div>
   )

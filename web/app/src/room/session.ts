@@ -53,8 +53,6 @@ export class RoomSession {
   readonly openFile = signal('')
   /** Whether the dialog to open a file by its name is up. */
   readonly quickOpen = signal(false)
-  /** A place that the editor is to show; each is another object. */
-  readonly revealed = signal<{ file: string; pos: number } | null>(null)
   readonly doc: DocSession
   readonly tabs: Tabs
   readonly follow: Follow
@@ -66,7 +64,7 @@ export class RoomSession {
   readonly panel = signal<Panel | null>(null)
   /** The pane that a narrow screen is to show; null once it does. */
   readonly turnTo = signal<'code' | 'output' | null>(null)
-  /** The earlier run whose output is looked at. */
+  /** The run that the history shows: null while that is shut, 0 for the last. */
   readonly shownRun = signal<number | null>(null)
   readonly chat = new Chat((msg) => this.live.send(msg), t.chat.offline)
   readonly tests: Tests
@@ -132,7 +130,6 @@ export class RoomSession {
       filesOf: (run) => api.filesOfRun(room, run, this.token),
       editsSince: (run) => api.editsSince(room, run, this.token),
       transcript: async (run) => plainText(await this.runOutput(run)).split('\n'),
-      open: (file) => { this.openFile.value = file },
     })
     // What came while this page was away came as one: the server knows how many edits it is.
     this.doc.provider.on('sync', (synced) => { if (synced) void this.runs.code.recount(this.state.value.run) })
@@ -144,13 +141,13 @@ export class RoomSession {
         if (index === null || !this.doc.files.value.some((f) => f.id === file)) return false
         const back = this.navigation.here()
         this.turnTo.value = 'code'
-        this.navigation.go({ file, index }, document.activeElement?.closest('.cm-editor') != null)
+        this.navigation.go({ file, at: index }, document.activeElement?.closest('.cm-editor') != null ? 'focus' : 'cursor')
         return { back }
       },
     })
     this.tabs = new Tabs(room, this.doc.files, this.shown, (id) => { this.openFile.value = id })
     this.follow = new Follow({
-      doc: this.doc, people: () => this.state.value.participants, openFile: this.openFile, reveal: (file, pos) => this.reveal(file, pos),
+      doc: this.doc, people: () => this.state.value.participants, openFile: this.openFile, look: (spot) => this.navigation.go(spot, 'look'),
     })
     this.offline = new OfflineCopy(room, this.doc)
     if (this.before !== undefined && this.before.role !== 'viewer') this.offline.start()
@@ -203,16 +200,6 @@ export class RoomSession {
     this.tabs.forget()
   }
 
-  // Places.
-
-  /** Opens a file here and brings a place of its text into sight. */
-  reveal(file: string, pos: number): void {
-    batch(() => {
-      this.openFile.value = file
-      this.revealed.value = { file, pos }
-    })
-  }
-
   // Runs.
 
   start(): void {
@@ -241,10 +228,15 @@ export class RoomSession {
 
   /** Goes to where a line that the shown run has named is now. */
   goToPlace(place: Place): void {
-    void this.runs.goTo(place).then((there) => { if (!there) this.tell(t.runs.placeGone(place.path)) })
+    void this.runs.spotOf(place).then((spot) => { spot === null ? this.tell(t.runs.placeGone(place.path)) : this.goTo(spot) })
   }
 
-  readonly listRuns = (): Promise<Run[]> => api.runs(this.room, this.token)
+  /** The last runs, and one more that may be older; 0 is none more. */
+  async listRuns(more: number): Promise<Run[]> {
+    const all = await api.runs(this.room, this.token)
+    return more === 0 || all.some((run) => run.number === more) ? all : [...all, await api.run(this.room, more, this.token)]
+  }
+
   readonly runFiles = (run: number): Promise<CodeFile[]> => api.filesOfRun(this.room, run, this.token)
   readonly runOutput = (run: number): Promise<Uint8Array> => api.runOutput(this.room, run, this.token)
 
@@ -359,7 +351,7 @@ export class RoomSession {
   goTo(spot: Spot): void {
     this.uncover()
     this.turnTo.value = 'code'
-    this.navigation.go(spot, true)
+    this.navigation.go(spot, 'focus')
   }
 
   /** Shows what a run printed: the present one in the terminal. */
@@ -369,6 +361,7 @@ export class RoomSession {
       this.turnTo.value = 'output'
       this.terminal.focus()
     } else {
+      this.uncover()
       this.shownRun.value = run
     }
   }
@@ -378,16 +371,12 @@ export class RoomSession {
     if (matchMedia('(max-width: 820px)').matches) this.panel.value = null
   }
 
-  outputOf(run: number, signal: AbortSignal): Promise<string> {
-    return api.printed(this.room, run, this.token, signal)
-  }
-
   /** Brings everybody where this host is. */
   bringEveryone(): void {
     const here = this.navigation.here()
     const you = this.state.value.you
     if (here === null || you === null) return
-    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.index ?? 0) })
+    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.at) })
     this.announcement.value = t.bring.done
     this.tell(t.bring.done)
   }

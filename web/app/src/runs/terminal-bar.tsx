@@ -57,7 +57,7 @@ function Problems({ session }: { session: RoomSession }) {
   return (
     <button
       type="button" class="text problems" data-testid="problems" title={t.runs.problemsHint}
-      onClick={() => { if (problem !== undefined) session.runs.goToFile({ file, line: problem.line, column: problem.column }) }}
+      onClick={() => { if (problem !== undefined) session.goTo({ file, at: { line: problem.line, column: problem.column } }) }}
     >
       {t.runs.problems(count)}
     </button>
