@@ -111,7 +111,7 @@ test('a difference shows what is missing and what is too much', () => {
 })
 
 const whole: TestCase = {
-  id: 't1', name: 'One', hidden: true, points: 2.5, stdin: '1\n', args: ['-x', 'a b'], match: 'numeric', expected: '3', tolerance: 0.5,
+  id: 't1', name: 'One', hidden: true, points: 2.5, stdin: '1\n', args: ['-x', 'a b', 'two\nlines', `it's "so"`, '', '\\'], match: 'numeric', expected: '3', tolerance: 0.5,
   limits: { wall_ms: 1500, memory_bytes: 64 << 20 },
 }
 

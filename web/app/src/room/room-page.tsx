@@ -8,6 +8,7 @@ import { LobbyPage } from '../lobby/lobby-page.tsx'
 import { keepPage } from '../offline-page.ts'
 import { RunHistory } from '../runs/history-button.tsx'
 import { t } from '../strings.ts'
+import { Questions } from '../ui/question.tsx'
 import { BroughtNotice } from './brought.tsx'
 import { Dock } from './dock.tsx'
 import { EditorPane } from './editor-pane.tsx'
@@ -64,6 +65,7 @@ export function RoomPage({ link }: { link: RoomLink }) {
       <StatusBar session={session} />
       <BroughtNotice session={session} />
       <RunHistory session={session} />
+      <Questions />
       <Notices session={session} />
     </div>
   )

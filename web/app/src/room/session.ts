@@ -24,6 +24,7 @@ import { Tests, type TestCase } from '../live/tests.ts'
 import { NotesSession } from '../notes/notes-session.ts'
 import { RoomTerminal } from '../terminal/room-terminal.ts'
 import { testsOf } from '../tests/tests-api.ts'
+import { narrow } from '../ui/narrow.ts'
 import type { Panel } from './dock.tsx'
 import { Gather } from './gather.ts'
 import { anchorOf, fromAnchor, Navigation, type Spot } from './navigation.ts'
@@ -368,7 +369,7 @@ export class RoomSession {
 
   /** Shuts a panel that stands in front of the panes, as on a phone. */
   uncover(): void {
-    if (matchMedia('(max-width: 820px)').matches) this.panel.value = null
+    if (narrow.value) this.panel.value = null
   }
 
   /** Brings everybody where this host is. */
