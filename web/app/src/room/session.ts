@@ -509,7 +509,8 @@ export class RoomSession {
 
   private rotated(role: Role, token: string): void {
     this.setToken(role, token)
-    if (this.state.value.you?.role !== role) return
+    // One who waits keeps their way in when somebody else who waits is turned away.
+    if ((this.lobby.you ?? this.state.value.you)?.role !== role) return
     this.token = token
     history.replaceState(null, '', roomLink('', this.room, token))
     this.live.setToken(token)
