@@ -401,3 +401,25 @@ test('following somebody: to their file and place as they move, until the follow
     assert.deepEqual([...host.faults, ...guest.faults], [])
   } finally { await close() }
 })
+
+test('a room that nobody has touched loads at most 300,000 bytes, and the terminal with the first touch', async () => {
+  const room = await makeRoom(stage.server, { files: [{ path: 'notes.txt', content: 'no grammar\n' }] })
+  const host = await person('Hanna')
+  const loaded = []
+  host.page.on('requestfinished', (request) => loaded.push(request.sizes().then(({ responseBodySize }) => [new URL(request.url()).pathname, responseBodySize])))
+  try {
+    await host.open(room, 'host')
+    await host.page.waitForLoadState('networkidle')
+    assert.equal(await host.page.locator('.xterm').count(), 0)
+    const files = await Promise.all(loaded)
+    const size = files.reduce((sum, [, bytes]) => sum + bytes, 0)
+    assert.ok(size > 150_000 && size <= 300_000, `${size} bytes: ${JSON.stringify(files)}`)
+    await host.page.mouse.move(400, 300)
+    await host.page.waitForSelector('.terminal .xterm')
+    // Keys that look for something work from the first on.
+    await host.page.click('.cm-content')
+    await host.key('Control+f')
+    await host.focused('.cm-search [name=search]')
+    assert.deepEqual(host.faults, [])
+  } finally { await host.close() }
+})

@@ -1,6 +1,6 @@
 // An open room: top bar, sidebar, editor, terminal. On a narrow screen the
 // three stand behind tabs.
-import { useComputed, useSignal } from '@preact/signals'
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { RoomLink } from '../links.ts'
 import { LobbyBar } from '../lobby/lobby-bar.tsx'
@@ -33,12 +33,13 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const view = useSignal<View>('code')
   const title = useComputed(() => session.title.value)
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
-  const turnTo = session.turnTo.value
-  useEffect(() => {
+  // At once: who goes to a line takes the focus there in the next frame.
+  useSignalEffect(() => {
+    const turnTo = session.turnTo.value
     if (turnTo === null) return
     view.value = turnTo
     session.turnTo.value = null
-  }, [turnTo])
+  })
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
