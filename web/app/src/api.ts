@@ -59,6 +59,8 @@ export const runMoment = (room: string, at: number, token: string): Promise<unkn
 /** The last runs of a room, the newest first. */
 export const runs = (room: string, token: string): Promise<Run[]> => call('GET', `/rooms/${room}/runs`, token)
 
+export const run = (room: string, n: number, token: string): Promise<Run> => call('GET', `/rooms/${room}/runs/${n}`, token)
+
 /** A file's text as is usual in its language. */
 export const format = (room: string, file: string, content: string, token: string): Promise<{ content: string; changed: boolean }> =>
   call('POST', `/rooms/${room}/format`, token, { file, content })
@@ -93,13 +95,6 @@ export async function givenStdin(room: string, run: Run, token: string): Promise
     if (found !== undefined || !page.more) return found?.data.data ?? ''
     query = `kind=stdin&limit=1000&after=${encodeURIComponent(page.next)}`
   }
-}
-
-/** All that a run has printed, as text. */
-export async function printed(room: string, run: number, token: string, signal: AbortSignal): Promise<string> {
-  const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` }, signal })
-  if (!answer.ok) throw new ApiError(answer.status, t.serverAnswered(answer.status))
-  return answer.text()
 }
 
 /** A file that a run left. */

@@ -3,7 +3,6 @@
 import { render } from 'preact'
 import { markLanguage, speak } from './language.ts'
 import { parseRoomLink } from './links.ts'
-import { StartPage } from './start/start-page.tsx'
 import '@xterm/xterm/css/xterm.css'
 import './styles/base.css'
 import './styles/start.css'
@@ -23,7 +22,7 @@ markLanguage()
 const spoken = speak()
 const link = parseRoomLink(location.href, location.origin)
 if (link === null) {
-  void spoken.then(() => render(<StartPage />, root))
+  void Promise.all([import('./start/start-page.tsx'), spoken]).then(([{ StartPage }]) => render(<StartPage />, root))
 } else if (link.playback) {
   void Promise.all([import('./playback/playback-page.tsx'), spoken]).then(([{ PlaybackPage }]) => render(<PlaybackPage link={link} />, root))
 } else {

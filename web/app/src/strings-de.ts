@@ -354,6 +354,7 @@ export const german: Words = {
     runsHint: 'Leitung und Gäste dürfen das Programm ausführen.',
     runsAreOff: 'Das Ausführen ist abgeschaltet',
     end: 'Den Raum beenden …',
+    endYes: 'Den Raum beenden',
     endConfirm: 'Diesen Raum für alle beenden? Danach kann niemand mehr etwas darin bearbeiten oder ausführen.',
   },
 
@@ -377,7 +378,6 @@ export const german: Words = {
     run: (n) => `Lauf ${n}`,
     line: (path, line) => `${path}, Zeile ${line}`,
     fileGone: 'eine gelöschte Datei',
-    outputOf: (n) => `Was Lauf ${n} ausgab`,
   },
 
   format: {
@@ -426,7 +426,7 @@ export const german: Words = {
     pointsOf: (points, max) => `${number(points)} / ${number(max)}`,
     stdin: 'Eingabe',
     args: 'Argumente',
-    argsHint: 'Argumente, eines je Zeile',
+    argsBad: (why) => `Die Argumente sind nicht brauchbar: ${why}`,
     expected: 'Erwartete Ausgabe',
     pattern: 'Muster der ganzen Ausgabe (RE2)',
     printed: 'Ausgegeben',
@@ -461,6 +461,7 @@ export const german: Words = {
     save: 'Speichern',
     saving: 'Wird gespeichert …',
     discard: 'Schließen, ohne die Änderungen zu speichern?',
+    discardYes: 'Ohne Speichern schließen',
     nameBad: 'Der Name muss eine Zeile Text sein.',
     nameLong: 'Der Name ist länger als 200 Byte.',
     pointsBad: 'Punkte sind eine Zahl ab 0.',
@@ -482,6 +483,8 @@ export const german: Words = {
     prepare: 'Noch sieht nur die Leitung diesen Raum.',
     nobody: 'Bisher wartet niemand.',
     who: (names) => `${count(names.length, 'Es wartet', `${names.length} warten`)}: ${names.join(', ')}`,
+    people: 'Wer wartet',
+    refuse: (name) => `${name} entfernen`,
     start: 'Den Raum öffnen',
     came: (name) => `${name} wartet im Wartebereich`,
     started: 'Der Raum wurde geöffnet',

@@ -357,6 +357,7 @@ export const english = {
     runsHint: 'Hosts and guests may run the program.',
     runsAreOff: 'Running is switched off',
     end: 'End the room…',
+    endYes: 'End the room',
     endConfirm: 'End this room for everybody? Nobody can edit or run anything in it any more.',
   },
 
@@ -380,7 +381,6 @@ export const english = {
     run: (n: number) => `Run ${n}`,
     line: (path: string, line: number) => `${path}, line ${line}`,
     fileGone: 'a file that was deleted',
-    outputOf: (n: number) => `What run ${n} printed`,
   },
 
   format: {
@@ -429,7 +429,7 @@ export const english = {
     pointsOf: (points: number, max: number) => `${numbers('en', points)} / ${numbers('en', max)}`,
     stdin: 'Input',
     args: 'Arguments',
-    argsHint: 'Arguments, one a line',
+    argsBad: (why: string) => `The arguments cannot be used: ${why}`,
     expected: 'Expected output',
     pattern: 'Pattern of the whole output (RE2)',
     printed: 'Printed',
@@ -464,6 +464,7 @@ export const english = {
     save: 'Save',
     saving: 'Saving…',
     discard: 'Close without saving what you changed?',
+    discardYes: 'Close without saving',
     nameBad: 'The name must be one line of text.',
     nameLong: 'The name is longer than 200 bytes.',
     pointsBad: 'Points are a number of 0 or more.',
@@ -485,6 +486,8 @@ export const english = {
     prepare: 'Nobody but hosts sees this room yet.',
     nobody: 'Nobody waits so far.',
     who: (names: string[]) => `${count(names.length, 'Waiting', `${names.length} wait`)}: ${names.join(', ')}`,
+    people: 'Who waits',
+    refuse: (name: string) => `Remove ${name}`,
     start: 'Start the room',
     came: (name: string) => `${name} waits in the lobby`,
     started: 'The host started the room',

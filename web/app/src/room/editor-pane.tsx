@@ -80,7 +80,5 @@ function Editor({ session, file, histories }: EditorProps) {
   useEffect(() => { editor.current?.setReadOnly(readOnly) }, [readOnly])
   const liking = settings.value
   useEffect(() => { editor.current?.setSettings(liking, file.path) }, [session, file.id, liking])
-  const revealed = session.revealed.value
-  useEffect(() => { if (revealed?.file === file.id) editor.current?.reveal(revealed.pos) }, [file.id, revealed])
   return <div class="editor-place" id={PANEL_ID} role="tabpanel" aria-label={file.path} ref={place} />
 }

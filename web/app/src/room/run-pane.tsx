@@ -5,6 +5,7 @@ import { FindBar, TerminalBar } from '../runs/terminal-bar.tsx'
 import { t } from '../strings.ts'
 import { theme } from '../theme.ts'
 import { PlayIcon, StopIcon } from '../ui/icons.tsx'
+import { narrow } from '../ui/narrow.ts'
 import { Artefacts } from './artefacts.tsx'
 import { Seat } from './seat.tsx'
 import type { RoomSession } from './session.ts'
@@ -32,7 +33,7 @@ export function RunPane({ session }: { session: RoomSession }) {
   }, [active, mine, run?.number])
   const never = run === null
   return (
-    <section class="run-pane" aria-label={t.output}>
+    <section class="run-pane" role={narrow.value ? 'main' : undefined} aria-label={t.output}>
       <RunBar session={session} />
       <Seat session={session} />
       <TerminalBar session={session} />

@@ -33,7 +33,7 @@ export function OutputAgain({ session, run, onLeave }: OutputProps) {
         const file = then.current.find((f) => f.path === path)
         if (file === undefined || !session.doc.files.value.some((f) => f.id === file.id)) return session.tell(t.runs.placeGone(path))
         const now = textOf(session.doc.doc, file.id).toString()
-        session.runs.goToFile({ file: file.id, line: lineNow(linesOf(file.content), linesOf(now), line - 1) + 1, column })
+        session.goTo({ file: file.id, at: { line: lineNow(linesOf(file.content), linesOf(now), line - 1) + 1, column } })
       },
     },
   }), [])

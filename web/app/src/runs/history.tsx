@@ -13,13 +13,15 @@ import { moveBetween } from './terminal-bar.tsx'
 
 export interface HistoryProps {
   session: RoomSession
+  /** The number of the run that is chosen at first; the last where there is none of it. */
+  shown: number
   onClose(): void
 }
 
 /** How many runs the server lists. */
 const LISTED = 100
 
-export function History({ session, onClose }: HistoryProps) {
+export function History({ session, shown, onClose }: HistoryProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [runs, setRuns] = useState<Run[] | null>(null)
   const [failed, setFailed] = useState('')
@@ -27,11 +29,11 @@ export function History({ session, onClose }: HistoryProps) {
   const present = session.state.value.run
   useEffect(() => { dialog.current?.showModal() }, [])
   useEffect(() => {
-    session.listRuns().then((all) => {
+    session.listRuns(shown).then((all) => {
       setRuns(all)
       setFailed('')
       // Whoever looks at a run goes on to do so when another comes.
-      setChosen((before) => before ?? all[0]?.number ?? null)
+      setChosen((before) => before ?? (all.find((r) => r.number === shown) ?? all[0])?.number ?? null)
     })
       .catch((err: unknown) => setFailed(err instanceof Error ? err.message : String(err)))
   }, [present?.number, present?.state])
