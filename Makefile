@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -linkmode external -extldflags "-sta
 PAGE_SRC := $(shell find web/app -path web/app/node_modules -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-collab bench-run soak fuzz fuzz-yjs clean deps-build deps-run deps-test
+.PHONY: help run build page image runsc test test-go test-cgroup test-cgroup1 test-cgroup2 test-gvisor test-engine test-page test-e2e lint lint-all bench bench-collab bench-page bench-run soak pictures fuzz fuzz-yjs clean deps-build deps-run deps-test
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -97,6 +97,10 @@ test-e2e: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## stock Yjs
 		CHROMIUM=$$(command -v chromium chromium-browser google-chrome | head -n 1) \
 		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node --test $$t || exit 1; done
 
+pictures: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## take the pictures of README and docs anew
+	cd test && CHROMIUM=$$(command -v chromium chromium-browser google-chrome | head -n 1) \
+		CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node pictures.mjs
+
 # SEED=n has the same kills again, as far as clocks allow.
 soak: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## hundreds of kills and full disks under typing clients and running programs; attacks, and what others feel of them; takes root
 	cd test && for t in kill runs hostile; do \
@@ -144,6 +148,10 @@ bench-run: $(TEST_DIR)/image.ok ## what pressing Run costs, beside the same prog
 
 bench-collab: $(TEST_DIR)/image.ok bench/collab/node_modules/.package-lock.json ## the document server beside y-websocket, Hocuspocus and the least a server can do; takes two processors and 20 minutes
 	CORUN_IMAGE_DIR=$(TEST_DIR)/images go run ./bench/collab -cache $(TEST_DIR)/collab
+
+bench-page: $(TEST_DIR)/image.ok test/node_modules/.package-lock.json ## the page in Chromium: until it takes a key, typing beside five others, a flood of output; takes some minutes
+	CHROMIUM=$$(command -v chromium chromium-browser google-chrome | head -n 1) \
+	CORUN_BIN=$(CURDIR)/bin/corun CORUN_IMAGE_DIR=$(TEST_DIR)/images node bench/page/main.mjs
 
 bench/engine/node_modules/.package-lock.json: bench/engine/package-lock.json
 	cd bench/engine && npm ci --no-audit --no-fund --loglevel=error

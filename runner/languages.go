@@ -34,6 +34,8 @@ type Language struct {
 	Extensions []string       `json:"extensions"`
 	Entry      string         `json:"entry"`
 	Limits     LanguageLimits `json:"limits"`
+	// Format tells that its files can be formatted.
+	Format bool `json:"format"`
 	// Problem is what is wrong with a language that works all the same: that its programs
 	// start slowly, and why.
 	Problem string `json:"problem,omitempty"`
@@ -157,7 +159,8 @@ func (r *Runner) Template(name string) []File {
 func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
 	var failures []error
 	r.tried, r.failures = all.All(), make(map[string]error)
-	versions, errs := r.versions(ctx, all.All())
+	versions, formats, errs := r.versions(ctx, all.All())
+	r.formats = formats
 	r.langs = all.Select(func(p *lang.Profile) bool {
 		if err := errs[p]; err != nil {
 			r.log.Warn("language does not work here", "language", p.Name, "error", err)
@@ -177,18 +180,25 @@ func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
 	return nil
 }
 
-// versions tries languages, as many at once as there are processors.
-func (r *Runner) versions(ctx context.Context, all []*lang.Profile) (map[*lang.Profile]string, map[*lang.Profile]error) {
+// versions tries languages and their formatters, as many at once as there are processors.
+func (r *Runner) versions(ctx context.Context, all []*lang.Profile) (map[*lang.Profile]string, map[string]bool, map[*lang.Profile]error) {
 	var mu sync.Mutex
-	versions, errs := make(map[*lang.Profile]string), make(map[*lang.Profile]error)
+	versions, formats, errs := make(map[*lang.Profile]string), make(map[string]bool), make(map[*lang.Profile]error)
 	next := make(chan *lang.Profile)
 	var tries sync.WaitGroup
 	for range runtime.NumCPU() {
 		tries.Go(func() {
 			for p := range next {
 				version, err := r.tryLanguage(ctx, p)
+				format := err == nil && p.Format != nil
+				if format {
+					if failure := r.tryFormatter(ctx, p); failure != nil {
+						format = false
+						r.log.Warn("formatter does not work here", "language", p.Name, "error", failure)
+					}
+				}
 				mu.Lock()
-				versions[p], errs[p] = version, err
+				versions[p], formats[p.Name], errs[p] = version, format, err
 				mu.Unlock()
 			}
 		})
@@ -198,7 +208,7 @@ func (r *Runner) versions(ctx context.Context, all []*lang.Profile) (map[*lang.P
 	}
 	close(next)
 	tries.Wait()
-	return versions, errs
+	return versions, formats, errs
 }
 
 // tryLanguage runs a language's version command in a box of its own.
@@ -240,7 +250,7 @@ func (r *Runner) tryLanguage(ctx context.Context, p *lang.Profile) (version stri
 func (r *Runner) describe(p *lang.Profile, version string) Language {
 	l := r.limits.forLanguage(p)
 	return Language{
-		Name: p.Name, Version: version, Aliases: notNil(p.Aliases), Extensions: notNil(p.Extensions), Entry: p.Entry,
+		Name: p.Name, Version: version, Aliases: notNil(p.Aliases), Extensions: notNil(p.Extensions), Entry: p.Entry, Format: r.formats[p.Name],
 		Limits: LanguageLimits{
 			CPUTimeMS: l.CPUTime.Milliseconds(), WallMS: l.WallPipes.Milliseconds(),
 			TerminalWallMS: l.WallTerminal.Milliseconds(), IdleMS: l.Idle.Milliseconds(),

@@ -98,6 +98,22 @@ func (q *quotas) count(ip string, runs int) error {
 	return nil
 }
 
+// countIn counts a call from an address for a room, as one run, or refuses as take does.
+func (q *quotas) countIn(room, ip string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	own, ok := reserve(q.rooms, room, q.limits.PerMinuteRoom, now)
+	if !ok {
+		return tooMany("people in this room", q.limits.PerMinuteRoom, own.DelayFrom(now))
+	}
+	if shared, ok := reserve(q.ips, ip, q.limits.PerMinuteIP, now); !ok {
+		own.CancelAt(now)
+		return tooMany("people at your address", q.limits.PerMinuteIP, shared.DelayFrom(now))
+	}
+	return nil
+}
+
 // admits refuses, as count does, an address that has nothing left. Nothing is counted.
 func (q *quotas) admits(ip string) error {
 	q.mu.Lock()

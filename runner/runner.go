@@ -97,6 +97,7 @@ type Runner struct {
 	languages []Language
 	tried     []*lang.Profile
 	failures  map[string]error // why languages do not work here, by name
+	formats   map[string]bool  // whether a language's files can be formatted here, by name
 	quotas    *quotas
 	queue     *queue
 	pools     *pools

@@ -34,6 +34,9 @@ func (s *Server) translate(err error) *problem {
 	var files *collab.FilesError
 	var refused *live.Error
 	var gone *store.HistoryGoneError
+	var format *runner.FormatError
+	var noFormatter *runner.NoFormatterError
+	var size *runner.SizeError
 	switch {
 	case errors.As(err, &limit):
 		status := http.StatusTooManyRequests
@@ -51,6 +54,18 @@ func (s *Server) translate(err error) *problem {
 		return badField("files", "%s", files.Error())
 	case errors.As(err, &refused):
 		return newProblem(http.StatusBadRequest, "%s", refused.Message)
+	case errors.As(err, &format):
+		p := newProblem(http.StatusUnprocessableEntity, "%s", format.Detail)
+		p.Field, p.Line = "file", format.Line
+		return p
+	case errors.As(err, &noFormatter):
+		p := newProblem(http.StatusConflict, "%s: GET /api/v1/languages says which languages have one", noFormatter.Error())
+		p.Field = "file"
+		return p
+	case errors.As(err, &size):
+		p := newProblem(http.StatusRequestEntityTooLarge, "%s", size.Error())
+		p.Field = "file"
+		return p
 	case errors.Is(err, runner.ErrRunActive):
 		return newProblem(http.StatusConflict, "a run is active in this room: stop it or wait until it has ended")
 	case errors.Is(err, runner.ErrClosed), errors.Is(err, collab.ErrClosed):

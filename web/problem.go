@@ -26,6 +26,8 @@ type problem struct {
 	Detail string `json:"detail"`
 	// Field names the member of the request that was wrong, if one was.
 	Field string `json:"field,omitempty"`
+	// Line is where in a file something was wrong, from 1, if that is known.
+	Line int `json:"line,omitempty"`
 	// Message is Detail once more, for clients of Piston.
 	Message string `json:"message,omitempty"`
 

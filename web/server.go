@@ -127,6 +127,7 @@ func (s *Server) handlers() map[string]handler {
 		"GET /api/v1/rooms/{room}/runs/{n}/output":                    s.getOutput,
 		"GET /api/v1/rooms/{room}/runs/{n}/artefacts/{path...}":       s.getArtefact,
 		"GET /api/v1/rooms/{room}/runs/{n}/tests":                     s.getTestResults,
+		"POST /api/v1/rooms/{room}/format":                            s.postFormat,
 		"GET /api/v1/rooms/{room}/tests":                              s.getTests,
 		"PUT /api/v1/rooms/{room}/tests":                              s.putTests,
 		"GET /api/v1/languages":                                       s.getLanguages,

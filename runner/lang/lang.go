@@ -36,6 +36,10 @@ type Profile struct {
 	// its first file, or, where there is a compile stage, {output} for what that
 	// made. The program's arguments follow.
 	Run []string `toml:"run"`
+	// Format is a command that reads a file of the language and prints it as is usual
+	// in that; {entry} stands for the file's path. It ends with another code than 0
+	// where it cannot read the file. None where there is no such command.
+	Format []string `toml:"format"`
 	// Env is added to the environment that every program has.
 	Env map[string]string `toml:"env"`
 	// Seccomp is the list of system calls that programs have, one of
@@ -245,6 +249,11 @@ func (p *Profile) check() error {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
+	if p.Format != nil {
+		if err := checkCommand(p.Format); err != nil {
+			return fmt.Errorf("format: %w", err)
+		}
+	}
 	if !mentions(p.Run, mark) {
 		return fmt.Errorf("run: %s must stand where the program's path goes", mark)
 	}
@@ -332,6 +341,17 @@ func (p *Profile) Owns(file string) bool {
 // Command is what runs the program that begins in the file entry.
 func (p *Profile) Command(entry string, args []string) []string {
 	return append(p.fill(p.Run, p.Begins(entry), ""), args...)
+}
+
+// Formatter is a language whose programs are those that format a file of this one; nil
+// where there is no command for that. Its entry is the file's path.
+func (p *Profile) Formatter() *Profile {
+	if p.Format == nil {
+		return nil
+	}
+	return &Profile{
+		Name: p.Name + "-format", Aliases: p.Aliases, Extensions: p.Extensions, Entry: p.Entry, Run: p.Format, Env: p.Env,
+	}
 }
 
 // Begins is the file that the runtime is given: entry, or what the compile stage

@@ -22,14 +22,18 @@ const looks = {
   light: { colorScheme: 'light' },
   dark: { colorScheme: 'dark' },
   contrast: { colorScheme: 'light', contrast: 'more' },
+  'contrast, dark': { colorScheme: 'dark', contrast: 'more' },
+  'forced colours': { colorScheme: 'dark', forcedColors: 'active' },
   phone: { colorScheme: 'dark', viewport: { width: 390, height: 780 }, hasTouch: true },
   zoomed: { colorScheme: 'light', viewport: { width: 640, height: 400 } }, // 200 % of a small screen
 }
 
-/** What axe finds wrong with a page. */
-async function faults(page) {
+/** What axe finds wrong with a page; in high contrast all text has 7:1, too. */
+async function faults(page, how) {
   await page.evaluate(axe)
-  const { violations } = await page.evaluate((values) => window.axe.run(document, { runOnly: { type: 'tag', values } }), levels)
+  const enhanced = how.startsWith('contrast')
+  const { violations } = await page.evaluate(([values, enabled]) =>
+    window.axe.run(document, { runOnly: { type: 'tag', values }, rules: { 'color-contrast-enhanced': { enabled } } }), [levels, enhanced])
   return violations.flatMap((v) => v.nodes.map((n) => `${v.id} (${v.help}): ${n.target.join(' ')}: ${n.failureSummary.replaceAll('\n', ' ')}`))
 }
 
@@ -43,7 +47,8 @@ function look(name, address, state, ways = Object.keys(looks)) {
         page.setDefaultTimeout(20_000)
         await page.goto(address)
         await state(page)
-        assert.deepEqual(await faults(page), [])
+        assert.deepEqual(await faults(page, how), [])
+        if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}, ${how}.png`.replaceAll(' ', '-') })
         // Nothing is cut off to the side.
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways')
       } finally { await context.close() }
@@ -58,6 +63,17 @@ host.send({ type: 'run.start' })
 await host.message('run.exited')
 host.close()
 
+const tested = await makeRoom(server, { language: 'python', files: [{ path: 'main.py', content: 'print(input()[::-1])\n' }] })
+const authed = { method: 'PUT', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${tested.tokens.host}` } }
+const put = await fetch(`${server.url}/api/v1/rooms/${tested.id}/tests`, { ...authed, body: JSON.stringify({ cases: [
+  { name: 'turned round', stdin: 'abc\n', expected: 'cba\n', points: 2 }, { name: 'as it is', stdin: 'abc\n', expected: 'abc\n', points: 1 },
+] }) })
+assert.ok(put.ok, await put.text())
+const tester = await liveClient(server, tested.id, tested.tokens.host, { name: 'Hanna' })
+tester.send({ type: 'run.start', mode: 'tests' })
+await tester.message('run.exited')
+tester.close()
+
 look('the start page', server.url, (page) => page.waitForSelector('input[value=python]'))
 for (const role of ['host', 'guest', 'viewer']) {
   look(`a room, as ${role}`, `${server.url}/r/${room.id}#t=${room.tokens[role]}`, async (page) => {
@@ -70,5 +86,16 @@ look('the share panel', `${server.url}/r/${room.id}#t=${room.tokens.host}`, asyn
   await page.click(id('share'))
 }, ['light', 'phone'])
 look('playback', `${server.url}/r/${room.id}/playback#t=${room.tokens.viewer}`, (page) => page.waitForSelector(id('play')))
+look('the tests panel', `${server.url}/r/${tested.id}#t=${tested.tokens.host}`, async (page) => {
+  await page.waitForSelector(`${id('connection')}[data-state=connected]`)
+  await page.click(id('open-tests'))
+  await page.waitForSelector(`${id('test-row')}[data-state=failed]`)
+  await page.click(`${id('test-row')}[data-state=failed] button`)
+}, ['light', 'contrast', 'contrast, dark', 'phone'])
+look('the appearance', `${server.url}/r/${room.id}#t=${room.tokens.host}`, async (page) => {
+  await page.waitForSelector(`${id('connection')}[data-state=connected]`)
+  await page.click(id('look'))
+  await page.selectOption(id('theme'), 'contrast')
+}, ['light', 'phone'])
 look('a link that leads nowhere', `${server.url}/r/${room.id}#t=wrong`, (page) => page.waitForSelector(id('ending')), ['dark'])
 look('a playback that cannot be had', `${server.url}/r/${room.id}/playback#t=wrong`, (page) => page.waitForSelector(id('playback-failed')), ['dark'])

@@ -32,6 +32,8 @@ export function docUntil(docs, check, what) {
   }), what)
 }
 
+export { Y }
+
 process.setMaxListeners(0) // each stock provider waits for the exit
 
 /** Stock providers by major version. */

@@ -1,86 +1,40 @@
 // Files and the editor of the page in Chromium: the tree, what comes from outside, tabs,
 // undo and key maps, the server gone, following somebody, rooms that were open before.
 import assert from 'node:assert/strict'
-import { mkdir, readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { after, before, test } from 'node:test'
-import { chromium } from 'playwright-core'
-import { makeRoom, startServer } from './server.mjs'
+import { readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import * as people from './people.mjs'
+import { id } from './people.mjs'
+import { makeRoom } from './server.mjs'
 
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const pictures = process.env.SCREENSHOTS
-const id = (name) => `[data-testid=${name}]`
+const stage = people.stage()
 
-let server
-let browser
-before(async () => {
-  server = await startServer()
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
-  if (pictures) await mkdir(pictures, { recursive: true })
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-})
-
-/** One person in a browser of their own, who answers questions with yes. */
-async function person(name, hue, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
-  const page = await context.newPage()
-  page.setDefaultTimeout(20_000)
-  const questions = []
-  page.on('dialog', (dialog) => {
-    questions.push(dialog.message())
-    void dialog.accept()
+async function person(name, options = {}) {
+  const who = await people.person(stage.browser, name, {
+    ...options,
+    init: () => { window.treePaths = () => [...document.querySelectorAll('[role=treeitem]')].map((row) => row.dataset.path) },
   })
-  const faults = []
-  page.on('pageerror', (err) => faults.push(err.message))
-  page.on('console', (msg) => { if (/Content Security Policy/.test(msg.text())) faults.push(msg.text()) })
-  await page.addInitScript(([n, h]) => {
-    localStorage.setItem('corun.identity', JSON.stringify({ name: n, hue: h, chosen: true }))
-    window.editorText = () => [...document.querySelectorAll('.cm-line')].map((line) => {
-      const copy = line.cloneNode(true)
-      copy.querySelectorAll('.remote-caret').forEach((caret) => caret.remove())
-      return copy.textContent
-    }).join('\n')
-    window.treePaths = () => [...document.querySelectorAll('[role=treeitem]')].map((row) => row.dataset.path)
-  }, [name, hue])
+  const { page } = who
   return {
-    page,
-    faults,
-    questions,
-    close: () => context.close(),
-    picture: async (file) => { if (pictures) await page.screenshot({ path: join(pictures, `${file}.png`) }) },
-    open: async (room, token) => {
-      await page.goto(`${server.url}/r/${room.id}#t=${token}`)
-      await page.waitForSelector(`${id('connection')}[data-state=connected]`)
+    ...who,
+    open: async (room, role) => {
+      await who.goto(stage.server, room, role)
+      await who.connected()
       await page.waitForSelector('.cm-content')
     },
-    connected: () => page.waitForSelector(`${id('connection')}[data-state=connected]`),
-    saved: () => page.waitForSelector(`${id('saved')}[data-state=saved]`),
-    text: () => page.evaluate(() => window.editorText()),
-    seesText: (text) => page.waitForFunction((want) => window.editorText().includes(want), text),
-    seesNoText: (text) => page.waitForFunction((not) => !window.editorText().includes(not), text),
     seesPaths: (paths) => page.waitForFunction((want) => JSON.stringify(window.treePaths()) === want, JSON.stringify(paths)),
     seesOpen: (path) => page.waitForFunction((want) => document.querySelector('[role=treeitem][aria-selected=true]')?.dataset.path === want, path),
     row: (path) => page.locator(`[role=treeitem][data-path="${path}"]`),
-    key: async (...keys) => { for (const key of keys) await page.keyboard.press(key) },
-    clean: async () => {
-      await page.evaluate(axe)
-      const found = await page.evaluate(() => window.axe.run(document, { runOnly: { type: 'tag', values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] } }))
-      assert.deepEqual(found.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(' ')}: ${n.failureSummary}`)), [])
-    },
   }
 }
 
 /** Hanna, a host, and Gus, a guest, in a new room with files. */
 async function pair(files) {
-  const room = await makeRoom(server, { language: 'python', title: 'Interview', files })
-  const host = await person('Hanna', 250)
-  const guest = await person('Gus', 25, { colorScheme: 'dark' })
-  await host.open(room, room.tokens.host)
-  await guest.open(room, room.tokens.guest)
+  const room = await makeRoom(stage.server, { language: 'python', title: 'Interview', files })
+  const host = await person('Hanna')
+  const guest = await person('Gus', { colorScheme: 'dark' })
+  await host.open(room, 'host')
+  await guest.open(room, 'guest')
   return { room, host, guest, close: () => Promise.all([host.close(), guest.close()]) }
 }
 
@@ -97,7 +51,7 @@ test('the tree: folders, the keyboard alone, moves that both see', async () => {
     await host.key('ArrowRight', 'ArrowDown', 'ArrowDown', 'Enter')
     await host.seesOpen('lib/deep/b.py')
     await host.seesText('b = 2')
-    await host.clean()
+    await host.accessible()
     await host.picture('files-tree-light')
 
     // F2 renames: to another folder, which is there by that.
@@ -128,8 +82,21 @@ test('the tree: folders, the keyboard alone, moves that both see', async () => {
     // Delete asks, then deletes the folder for everybody.
     await host.row('tools').focus()
     await host.key('Delete')
+    await host.accessible('a question')
+    await host.picture('files-question')
+    assert.equal(await host.answers(false), 'Delete the folder tools with its 2 files for everybody?')
+    await host.focused('[role=treeitem][data-path="tools"]')
+    await host.key('Delete')
+    await host.focused(id('question-no'))
+    await host.key('Escape')
+    await host.page.waitForSelector(id('question'), { state: 'detached' })
+    await host.focused('[role=treeitem][data-path="tools"]')
+    assert.ok((await host.page.evaluate(() => window.treePaths())).includes('tools'))
+    await host.key('Delete')
+    await host.focused(id('question-no'))
+    await host.key('Tab', 'Enter')
     await guest.seesPaths(['lib', 'lib/a.py', 'lib/new.py'])
-    assert.deepEqual(host.questions, ['Delete the folder tools with its 2 files for everybody?'])
+    await host.focused('[role=treeitem]')
     await guest.picture('files-tree-dark')
     assert.deepEqual([...host.faults, ...guest.faults], [])
   } finally { await close() }
@@ -147,7 +114,7 @@ test('files come in and go out: text and archives, and words for what cannot', a
     for (const want of ['1 file added', 'There is a file main.py already', 'picture.png was left out: it is not text', 'huge.txt was left out: it has 879 KiB']) {
       assert.ok(words.includes(want), `${want} is not in: ${words}`)
     }
-    await host.clean()
+    await host.accessible()
     await host.picture('files-upload-light')
     await guest.seesPaths(['data.csv', 'main.py'])
     await host.seesText('1,2')
@@ -197,7 +164,7 @@ test('tabs: kept over a reload, closed by key, button and middle click; quick op
     await host.page.waitForSelector('.cm-activeLine >> text=line_120 ')
     await host.key('Control+p')
     await host.page.fill(id('quick-open'), 'lia')
-    await host.clean()
+    await host.accessible()
     await host.picture('files-quick-open')
     await host.key('Enter')
     await host.seesOpen('lib/a.py')
@@ -205,7 +172,7 @@ test('tabs: kept over a reload, closed by key, button and middle click; quick op
     await host.row('lib/b.py').click()
     await host.seesText('b = 2')
     assert.deepEqual(await tabs(), ['main.py', 'lib/a.py', 'lib/b.py'])
-    await host.clean()
+    await host.accessible()
     await host.page.click('[role=tab][data-path="main.py"]')
     await host.page.waitForSelector('.cm-activeLine >> text=line_120 ')
     const scrolled = await host.page.$eval('.cm-scroller', (el) => el.scrollTop)
@@ -264,7 +231,7 @@ for (const [keyMap, undo, redo] of [['default', 'Control+z', 'Control+y'], ['vim
       await guest.seesText('yours mine start')
       if (keyMap === 'vim') {
         await host.picture('files-vim')
-        await host.clean()
+        await host.accessible()
       }
       // Escape and Tab leave the editor in each.
       await host.key('Escape', 'Tab')
@@ -280,7 +247,7 @@ test('settings are kept, and find and replace reach the others', async () => {
     await host.page.click(id('editor-settings'))
     await host.page.selectOption(id('font-size'), '20')
     await host.page.check(id('wrap'))
-    await host.clean()
+    await host.accessible()
     await host.picture('files-settings')
     await host.page.reload()
     await host.connected()
@@ -289,7 +256,7 @@ test('settings are kept, and find and replace reach the others', async () => {
       await who.page.click('.cm-content')
       await who.key('Control+f')
       await who.page.fill('.cm-search [name=search]', 'one')
-      await who.clean()
+      await who.accessible()
       await who.picture(who === host ? 'files-find-light' : 'files-find-dark')
     }
     await host.page.fill('.cm-search [name=replace]', 'three')
@@ -301,19 +268,19 @@ test('settings are kept, and find and replace reach the others', async () => {
 
 test('the server gone: a reloaded page shows the document and takes edits, which merge', async () => {
   const { room, host, guest, close } = await pair([{ path: 'main.py', content: 'start\n' }])
-  const viewer = await person('Vera', 100)
+  const viewer = await person('Vera')
   const kept = (who) => who.page.waitForFunction(async () => {
     const names = (await Promise.all((await caches.keys()).map(async (name) => (await (await caches.open(name)).keys()).map((r) => r.url)))).flat()
     return navigator.serviceWorker.controller !== null && ['main', 'room-page'].every((part) => names.some((url) => url.includes(part))) && names.some((url) => new URL(url).pathname === '/')
   })
   try {
-    await viewer.open(room, room.tokens.viewer)
+    await viewer.open(room, 'viewer')
     for (const who of [host, guest]) {
       await kept(who)
       await who.seesText('start')
       await who.saved()
     }
-    await server.kill()
+    await stage.server.kill()
     await host.page.waitForSelector(`${id('connection')}[data-state=reconnecting]`)
     await guest.page.click('.cm-content')
     await guest.key('Control+End')
@@ -334,7 +301,7 @@ test('the server gone: a reloaded page shows the document and takes edits, which
     await host.seesText('by Hanna start')
     await host.page.waitForSelector(`${id('saved')}[data-state=local]`)
 
-    await server.start()
+    await stage.server.start()
     for (const who of [host, guest]) {
       await who.connected()
       await who.seesText('by Hanna start')
@@ -350,6 +317,7 @@ test('the server gone: a reloaded page shows the document and takes edits, which
     // Who is removed keeps nothing of it.
     await host.page.locator(id('participant')).filter({ hasText: 'Gus' }).locator(id('person-menu')).click()
     await host.page.click(id('remove'))
+    await host.answers(true)
     await guest.page.waitForSelector(id('ending'))
     await guest.page.waitForFunction(async () => (await indexedDB.databases()).length === 0)
     assert.deepEqual([...host.faults, ...guest.faults], [])
@@ -362,16 +330,16 @@ test('rooms that were open are on the start page, with what opens them, until th
   host.page.on('request', (request) => asked.push(new URL(request.url()).pathname))
   try {
     await host.page.waitForFunction(() => localStorage.getItem('corun.recent')?.includes('Interview'))
-    await host.page.goto(server.url)
+    await host.page.goto(stage.server.url)
     const entry = host.page.locator(`${id('recent')} li`)
     assert.match(await entry.textContent(), /Interview.*host/)
     await host.page.waitForSelector('input[value=python]')
-    await host.clean()
+    await host.accessible()
     await host.picture('files-recent')
     await entry.getByRole('link').click()
     await host.connected()
     await host.seesText('again')
-    await host.page.goto(server.url)
+    await host.page.goto(stage.server.url)
     await entry.getByRole('button').click()
     await entry.waitFor({ state: 'detached' })
     await host.page.reload()
@@ -379,7 +347,7 @@ test('rooms that were open are on the start page, with what opens them, until th
     assert.equal(await entry.count(), 0)
     // The token is in no address that a server sees, but for the sockets'.
     assert.ok(asked.every((path) => !path.includes(room.tokens.host)))
-    assert.ok(!server.log.includes(room.tokens.host))
+    assert.ok(!stage.server.log.includes(room.tokens.host))
   } finally { await close() }
 })
 
@@ -402,7 +370,7 @@ test('following somebody: to their file and place as they move, until the follow
     await host.key('Enter')
     assert.match(await bar.textContent(), /Following Gus/)
     await inSight('line_199')
-    await host.clean()
+    await host.accessible()
     await host.picture('files-follow')
     await guest.key('Control+Home')
     await inSight('line_0 ')
@@ -432,4 +400,26 @@ test('following somebody: to their file and place as they move, until the follow
     await bar.waitFor({ state: 'detached' })
     assert.deepEqual([...host.faults, ...guest.faults], [])
   } finally { await close() }
+})
+
+test('a room that nobody has touched loads at most 300,000 bytes, and the terminal with the first touch', async () => {
+  const room = await makeRoom(stage.server, { files: [{ path: 'notes.txt', content: 'no grammar\n' }] })
+  const host = await person('Hanna')
+  const loaded = []
+  host.page.on('requestfinished', (request) => loaded.push(request.sizes().then(({ responseBodySize }) => [new URL(request.url()).pathname, responseBodySize])))
+  try {
+    await host.open(room, 'host')
+    await host.page.waitForLoadState('networkidle')
+    assert.equal(await host.page.locator('.xterm').count(), 0)
+    const files = await Promise.all(loaded)
+    const size = files.reduce((sum, [, bytes]) => sum + bytes, 0)
+    assert.ok(size > 150_000 && size <= 300_000, `${size} bytes: ${JSON.stringify(files)}`)
+    await host.page.mouse.move(400, 300)
+    await host.page.waitForSelector('.terminal .xterm')
+    // Keys that look for something work from the first on.
+    await host.page.click('.cm-content')
+    await host.key('Control+f')
+    await host.focused('.cm-search [name=search]')
+    assert.deepEqual(host.faults, [])
+  } finally { await host.close() }
 })

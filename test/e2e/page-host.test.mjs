@@ -1,78 +1,36 @@
 // The page's side of being a host, in Debian's Chromium: settings, chat, tests, the
-// lobby, private notes, and bringing everyone to a place. Each person has a browser
-// profile of their own. SCREENSHOTS=dir keeps pictures.
+// lobby, private notes, and bringing everyone to a place.
 import assert from 'node:assert/strict'
-import { mkdir, readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { after, before, test } from 'node:test'
-import { chromium } from 'playwright-core'
-import { makeRoom, startServer } from './server.mjs'
+import { test } from 'node:test'
+import * as people from './people.mjs'
+import { id } from './people.mjs'
+import { makeRoom } from './server.mjs'
 
-const pictures = process.env.SCREENSHOTS
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const levels = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
-
-let server
-let browser
-before(async () => {
-  server = await startServer()
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
-  if (pictures) await mkdir(pictures, { recursive: true })
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-})
-
-const id = (name) => `[data-testid=${name}]`
+const stage = people.stage()
 
 /** Somebody at a room's page. */
 async function person(room, role, name, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
-  const page = await context.newPage()
-  page.setDefaultTimeout(20_000)
-  const faults = []
-  page.on('pageerror', (err) => faults.push(err.message))
-  page.on('console', (msg) => { if (/Content Security Policy/.test(msg.text())) faults.push(msg.text()) })
-  await page.addInitScript((n) => {
-    localStorage.setItem('corun.identity', JSON.stringify({ name: n, hue: n === 'Gus' ? 25 : 250, chosen: true }))
-    window.editorText = () => [...document.querySelectorAll('.editor-pane .cm-line')].map((line) => {
-      const copy = line.cloneNode(true)
-      copy.querySelectorAll('.remote-caret').forEach((caret) => caret.remove())
-      return copy.textContent
-    }).join('\n')
-  }, name)
-  await page.goto(`${server.url}/r/${room.id}#t=${room.tokens[role]}`)
+  const who = await people.person(stage.browser, name, options)
+  const { page } = who
+  await who.goto(stage.server, room, role)
   return {
-    page,
-    faults,
-    close: () => context.close(),
-    connected: () => page.waitForSelector(`${id('connection')}[data-state=connected]`),
+    ...who,
     sees: (selector) => page.waitForSelector(selector),
-    seesText: (text) => page.waitForFunction((want) => window.editorText().includes(want), text),
     announced: (text) => page.waitForFunction((want) => document.querySelector('[data-testid=announcement]').textContent.includes(want), text),
-    picture: async (what) => { if (pictures) await page.screenshot({ path: join(pictures, `host-${what}.png`) }) },
-    /** Nothing that axe finds, with nothing left out. */
-    accessible: async (what) => {
-      await page.evaluate(axe)
-      const { violations } = await page.evaluate((values) => window.axe.run(document, { runOnly: { type: 'tag', values } }), levels)
-      assert.deepEqual(violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(' ')}: ${n.failureSummary.replaceAll('\n', ' ')}`)), [], what)
-      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what}: the page scrolls sideways`)
-    },
+    picture: (what) => who.picture(`host-${what}`),
   }
 }
 
 /** A host in light and a guest in the dark, both connected. */
 async function pair(files = [{ path: 'main.py', content: 'print("hello")\n' }]) {
-  const room = await makeRoom(server, { language: 'python', files })
+  const room = await makeRoom(stage.server, { language: 'python', files })
   const host = await person(room, 'host', 'Hanna')
   const guest = await person(room, 'guest', 'Gus', { colorScheme: 'dark' })
   await Promise.all([host.connected(), guest.connected()])
   return { room, host, guest, close: () => Promise.all([host.close(), guest.close()]) }
 }
 
-const api = (room, role, method, path, body) => fetch(`${server.url}/api/v1/rooms/${room.id}${path}`, {
+const api = (room, role, method, path, body) => fetch(`${stage.server.url}/api/v1/rooms/${room.id}${path}`, {
   method, headers: { Authorization: `Bearer ${room.tokens[role]}`, 'Content-Type': 'application/json' }, ...(body ? { body: JSON.stringify(body) } : {}),
 })
 
@@ -106,14 +64,14 @@ test('a host locks the room, lets the driver alone edit, switches runs off and e
     await guest.page.waitForFunction(() => document.querySelector('[data-testid=room-states]').textContent === '')
 
     // End asks, and a no is a no.
-    let answer = false
-    let asked = 0
-    host.page.on('dialog', (dialog) => { asked++; void (answer ? dialog.accept() : dialog.dismiss()) })
     await host.page.click(id('end-room'))
-    assert.equal(asked, 1)
+    await host.accessible('a question')
+    await host.picture('question')
+    assert.match(await host.answers(false), /^End this room for everybody/)
+    await host.focused(id('end-room'))
     assert.equal(await guest.page.locator(id('ending')).count(), 0)
-    answer = true
     await host.page.click(id('end-room'))
+    await host.answers(true)
     for (const who of [host, guest]) await who.sees(`${id('ending')} >> text=This room has ended`)
     assert.deepEqual([...host.faults, ...guest.faults], [])
   } finally { await close() }
@@ -186,9 +144,9 @@ test('a chat: sent by Enter, counted, linked to lines and runs, removed by a hos
     await host.page.waitForFunction(() => document.querySelector('[data-testid=chat-link-run]').textContent.includes('run 2'))
     await guest.page.waitForFunction(() => document.querySelector('[data-testid=chat-link-run]').textContent.includes('run 2'))
     await guest.page.click(`${id('chat-link')} >> text=Run 1`)
-    await guest.sees(`${id('run-output')} >> text=1`)
+    await guest.sees(`${id('runs-details')}[data-run="1"] ${id('runs-terminal')} .xterm-rows >> text=1`)
     await guest.page.keyboard.press('Escape')
-    await guest.page.waitForSelector(id('run-output'), { state: 'detached' })
+    await guest.page.waitForSelector(id('runs'), { state: 'detached' })
 
     // Near the limit the bytes are counted; beyond it nothing is sent.
     await host.page.fill(id('chat-input'), 'ä'.repeat(1_990))
@@ -203,9 +161,9 @@ test('a chat: sent by Enter, counted, linked to lines and runs, removed by a hos
     await viewer.sees(`${id('chat-message')} >> text=look here`)
     assert.equal(await viewer.page.locator(id('chat-input')).count(), 0)
     assert.equal(await guest.page.locator(id('chat-remove')).count(), 0)
-    host.page.on('dialog', (dialog) => void dialog.accept())
     await host.page.hover(id('chat-message'))
     await host.page.click(`${id('chat-message')} >> nth=0 >> ${id('chat-remove')}`)
+    await host.answers(true)
     for (const who of [host, guest, viewer]) {
       await who.page.waitForFunction(() => ![...document.querySelectorAll('.chat-text')].some((text) => text.textContent.includes('first line')))
     }
@@ -245,6 +203,8 @@ test('tests: a host writes them, everybody runs them, guests see of hidden ones 
     await host.page.fill(id('case-name'), 'Doubles')
     await host.page.fill(id('case-points'), '2')
     await host.page.fill(id('case-stdin'), '4\n')
+    await host.page.fill(id('case-args'), `-v "two words" 'two\nlines'`)
+    await host.page.waitForFunction((split) => document.querySelectorAll(`${split} code`).length === 3, id('case-args-split'))
     await host.page.fill(id('case-expected'), '8\nend\n')
     await host.page.click(id('add-test'))
     await host.page.fill(id('case-name'), 'Squares')
@@ -271,6 +231,7 @@ test('tests: a host writes them, everybody runs them, guests see of hidden ones 
     await host.page.click(id('save-tests'))
     await host.page.waitForSelector(id('tests-editor'), { state: 'detached' })
     const { cases } = await (await api(room, 'host', 'GET', '/tests')).json()
+    assert.deepEqual(cases[0].args, ['-v', 'two words', 'two\nlines'])
     assert.deepEqual(cases.map((c) => [c.name, c.points, c.hidden, c.match, c.limits]), [
       ['Doubles', 2, false, 'trimmed', undefined], ['Squares', 3, false, 'trimmed', undefined], ['Secret', 1, true, 'checker', { wall_ms: 5000 }],
     ])
@@ -358,17 +319,17 @@ test('a host brings everyone to a line, and each finds the way back', async () =
 
 test('a lobby: guests wait on a calm page and come in without reloading when the host starts', async () => {
   // The start page makes such a room.
-  const maker = await browser.newContext({ viewport: { width: 1280, height: 800 } })
+  const maker = await stage.browser.newContext({ viewport: { width: 1280, height: 800 } })
   const start = await maker.newPage()
   start.setDefaultTimeout(20_000)
-  await start.goto(server.url)
+  await start.goto(stage.server.url)
   await start.waitForSelector('input[value=python]:checked')
   await start.check(id('with-lobby'))
   await start.click(id('new-room'))
   await start.waitForSelector(`${id('lobby-bar')} >> text=Nobody waits so far`)
   await maker.close()
 
-  const room = await makeRoom(server, { language: 'python', lobby: true, files: [{ path: 'main.py', content: 'print("prepared")\n' }] })
+  const room = await makeRoom(stage.server, { language: 'python', lobby: true, files: [{ path: 'main.py', content: 'print("prepared")\n' }] })
   const host = await person(room, 'host', 'Hanna')
   await host.connected()
   await host.page.click(id('run'))
@@ -389,6 +350,17 @@ test('a lobby: guests wait on a calm page and come in without reloading when the
     await host.picture('lobby')
     await guest.picture('lobby-waiting-dark')
     await viewer.picture('lobby-waiting-phone')
+    // Whom the host does not know is turned away; the others wait on.
+    const stranger = await person(room, 'viewer', 'Nobody')
+    await host.sees(`${id('lobby-people')} >> text=Nobody`)
+    await host.page.click(id('lobby-menu'))
+    await host.accessible('who waits')
+    await host.picture('lobby-menu')
+    await host.page.click(`${id('lobby-remove')} >> text=Remove Nobody`)
+    assert.match(await host.answers(true), /^Remove Nobody from the room/)
+    await stranger.sees(`${id('ending')} >> text=You were removed`)
+    await stranger.close()
+    await host.page.waitForFunction((names) => !document.querySelector(names).textContent.includes('Nobody'), id('lobby-people'))
     for (const who of [guest, viewer]) {
       assert.doesNotMatch(await who.page.content(), /prepared|Hanna/)
       await who.page.evaluate(() => { window.sameDocument = true })
@@ -439,9 +411,9 @@ test('private notes: hosts share them, a guest has no way to them, and they are 
     await other.page.keyboard.press('Escape')
     await other.page.waitForFunction(() => document.activeElement.closest('.editor-pane') !== null)
 
-    await server.kill()
+    await stage.server.kill()
     await host.sees(`${id('notes-state')}[data-state=offline]`)
-    await server.start()
+    await stage.server.start()
     await host.sees(`${id('notes-state')}[data-state=connected]`)
     await other.page.reload()
     await other.connected()
@@ -452,7 +424,7 @@ test('private notes: hosts share them, a guest has no way to them, and they are 
 })
 
 test('on a phone a panel covers the panes, and Escape uncovers them', async () => {
-  const room = await makeRoom(server, { language: 'python', files: [{ path: 'main.py', content: 'print("small")\n' }] })
+  const room = await makeRoom(stage.server, { language: 'python', files: [{ path: 'main.py', content: 'print("small")\n' }] })
   await api(room, 'host', 'PATCH', '', { locked: true, runs_enabled: false })
   const phone = await person(room, 'host', 'Hanna', { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true })
   try {

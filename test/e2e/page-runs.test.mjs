@@ -1,60 +1,27 @@
 // Runs on the page: their options, how old output is, the way from output to code, the
-// terminal, what compilers say, the history of runs, the seat. SCREENSHOTS=dir keeps pictures.
+// terminal, what compilers say, the history of runs, the seat.
 import assert from 'node:assert/strict'
-import { mkdir, readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { after, before, test } from 'node:test'
-import { chromium } from 'playwright-core'
+import { test } from 'node:test'
+import * as people from './people.mjs'
+import { id } from './people.mjs'
 import { makeRoom, startServer } from './server.mjs'
 
-const flags = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-const pictures = process.env.SCREENSHOTS
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const levels = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+const stage = people.stage()
 
-let server
-let browser
-before(async () => {
-  server = await startServer()
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...flags, '--disable-gpu'] })
-  if (pictures) await mkdir(pictures, { recursive: true })
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-})
-
-const id = (name) => `[data-testid=${name}]`
-const hues = { Hanna: 250, Gus: 25, Vera: 120 }
-
-/** One person with a browser profile of their own, in a room. */
-async function person(room, role, name, { from = browser, on = server, init, ...options } = {}) {
-  const context = await from.newContext({ viewport: { width: 1280, height: 800 }, permissions: ['clipboard-read', 'clipboard-write'], ...options })
-  const page = await context.newPage()
-  page.setDefaultTimeout(20_000)
-  const faults = []
-  page.on('pageerror', (err) => faults.push(err.message))
-  page.on('console', (msg) => { if (/Content Security Policy/.test(msg.text())) faults.push(msg.text()) })
-  await page.addInitScript(([n, hue]) => {
-    localStorage.setItem('corun.identity', JSON.stringify({ name: n, hue, chosen: true }))
-  }, [name, hues[name]])
-  if (init) await page.addInitScript(init)
-  await page.goto(`${on.url}/r/${room.id}#t=${room.tokens[role]}`)
-  await page.waitForSelector(`${id('connection')}[data-state=connected]`)
+/** Somebody at a room's page, connected. */
+async function person(room, role, name, { from = stage.browser, on = stage.server, ...options } = {}) {
+  const who = await people.person(from, name, options)
+  const { page } = who
+  await who.goto(on, room, role)
+  await who.connected()
   const rows = '.run-pane .xterm-rows > div'
   return {
-    page,
-    faults,
-    close: () => context.close(),
-    picture: async (picture) => { if (pictures) await page.screenshot({ path: join(pictures, `${picture}.png`) }) },
-    saved: () => page.waitForSelector(`${id('saved')}[data-state=saved]`),
-    sees: (text) => page.waitForFunction((want) => [...document.querySelectorAll('.editor-pane .cm-line')].some((line) => line.textContent.includes(want)), text),
+    ...who,
     seesOutput: (text) => page.waitForFunction(([at, want]) => [...document.querySelectorAll(at)].some((row) => row.textContent.includes(want)), [rows, text]),
     output: () => page.$$eval(rows, (all) => all.map((row) => row.textContent.trimEnd()).join('\n').trimEnd()),
     verdict: (status) => page.waitForSelector(`.run-pane ${id('verdict')}[data-state=finished][data-status=${status}]`),
     running: () => page.waitForSelector(`${id('verdict')}[data-state=running]`),
-    driver: (who) => page.waitForSelector(`${id('driver')}[data-driver="${who}"]`),
+    driver: (name) => page.waitForSelector(`${id('driver')}[data-driver="${name}"]`),
     /** The texts of the lines that are marked, each found by where its mark stands. */
     marked: (kind) => page.evaluate((mark) => [...document.querySelectorAll(`.line-mark-${mark}`)].map((m) => {
       const { top, height } = m.getBoundingClientRect()
@@ -63,20 +30,12 @@ async function person(room, role, name, { from = browser, on = server, init, ...
     age: (edits) => page.waitForSelector(`${id('run-age')}[data-edits="${edits}"]`, { state: 'attached' }),
     /** The line of the editor in which the cursor is, once that is the one that is wanted. */
     atLine: (text) => page.waitForFunction((want) => document.activeElement?.matches('.cm-content') && document.querySelector('.cm-activeLine')?.textContent === want, text),
-    /** Waits until something in the page has the focus. */
-    focused: (selector) => page.waitForFunction((want) => document.activeElement?.matches(want), selector),
-    /** What axe finds, but for rules that are others' business. */
-    accessible: async (...but) => {
-      await page.evaluate(axe)
-      const { violations } = await page.evaluate((values) => window.axe.run(document, { runOnly: { type: 'tag', values } }), levels)
-      assert.deepEqual(violations.filter((v) => !but.includes(v.id)).flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(' ')}: ${n.failureSummary}`)), [])
-    },
   }
 }
 
 /** A host and a guest in a new room with files. */
 async function pair(files, language = 'python') {
-  const room = await makeRoom(server, { language, files: Object.entries(files).map(([path, content]) => ({ path, content })) })
+  const room = await makeRoom(stage.server, { language, files: Object.entries(files).map(([path, content]) => ({ path, content })) })
   const host = await person(room, 'host', 'Hanna')
   const guest = await person(room, 'guest', 'Gus', { colorScheme: 'dark', viewport: { width: 1440, height: 900 } })
   return {
@@ -164,7 +123,7 @@ test('output says how old it is; its lines lead to where the code is now', async
 
     // From the list, by the keyboard alone, to where the line is today.
     await host.page.click(`${id('files')} >> text=notes.txt`)
-    await host.sees('nothing')
+    await host.seesText('nothing')
     await host.page.focus(id('places'))
     await host.page.keyboard.press('Enter')
     await host.page.waitForSelector(`${id('places-list')} >> text=main.py, line 2`)
@@ -213,16 +172,16 @@ test('how old output is stays right when the connection was lost, also for who w
     await host.page.click(id('run'))
     await host.verdict('exited')
     await guest.verdict('exited')
-    await server.kill()
+    await stage.server.kill()
     for (const who of [host, guest]) await who.page.waitForSelector(`${id('connection')}[data-state=reconnecting]`)
     await host.page.click('.cm-content')
     await host.page.keyboard.press('Control+Home')
     await host.page.keyboard.insertText('# away\n')
     await host.age(1)
-    await server.start()
+    await stage.server.start()
     for (const who of [host, guest]) {
       await who.page.waitForSelector(`${id('connection')}[data-state=connected]`)
-      await who.sees('# away')
+      await who.seesText('# away')
       await who.age(1)
       await who.page.waitForFunction(() => document.querySelectorAll('.line-mark-changed').length === 1)
     }
@@ -267,7 +226,7 @@ test('on a phone: from the output to the line, and nothing is cut off', async ()
     await phone.verdict('exited')
     await phone.seesOutput('line 2, in half')
     await phone.picture('phone-output')
-    await phone.accessible('landmark-one-main') // the code is that, behind its tab
+    await phone.accessible()
     for (const [button, panel] of [['run-options', '.run-options-panel'], ['places', id('places-list')]]) {
       await phone.page.tap(id(button))
       const box = await phone.page.locator(panel).boundingBox()
@@ -282,7 +241,7 @@ test('on a phone: from the output to the line, and nothing is cut off', async ()
     await phone.page.tap(id('run-history'))
     await phone.page.waitForSelector(id('runs-verdict'))
     await phone.picture('phone-runs')
-    await phone.accessible('landmark-one-main')
+    await phone.accessible()
     assert.ok(await phone.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways')
     assert.deepEqual(phone.faults, [])
   } finally { await Promise.all([close(), phone.close()]) }
@@ -313,7 +272,7 @@ test('what a compiler says stands in the code, until the next run', async () => 
     await guest.page.click('.cm-content')
     await guest.page.keyboard.press('Control+Home')
     await guest.page.keyboard.insertText('// above\n')
-    await host.sees('// above')
+    await host.seesText('// above')
     const lineOf = (who) => who.page.$eval('.cm-lintRange-error', (mark) => mark.closest('.cm-line').textContent)
     assert.match(await lineOf(host), /puts/)
     await guest.saved()
@@ -398,8 +357,8 @@ test('the terminal: who types, find, copy, clear, links of the web', async () =>
 })
 
 test('the terminal is drawn by WebGL where there is one, and goes on when that is lost', async () => {
-  const withGL = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...flags, '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader'] })
-  const room = await makeRoom(server, { language: 'python', files: [{ path: 'main.py', content: 'print("drawn")\n' }] })
+  const withGL = await people.launch('--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader')
+  const room = await makeRoom(stage.server, { language: 'python', files: [{ path: 'main.py', content: 'print("drawn")\n' }] })
   // What a processor draws counts as a graphics card here.
   const host = await person(room, 'host', 'Hanna', {
     from: withGL,
@@ -419,6 +378,7 @@ test('the terminal is drawn by WebGL where there is one, and goes on when that i
     },
   })
   try {
+    await host.page.hover(id('run')) // the terminal comes when the page is touched
     await host.page.waitForSelector(`${id('terminal')}[data-renderer=webgl]`)
     await host.page.click(id('run'))
     await host.verdict('exited')
@@ -486,7 +446,7 @@ test('the history of runs: what was printed, the code then and since, and both a
     await host.seesOutput('first version')
     await host.verdict('exited')
     await host.page.waitForFunction((age) => Number(document.querySelector(age).dataset.edits) > 0, id('run-age'))
-    await host.sees('second version')
+    await host.seesText('second version')
     // Who has the list open sees the new run come.
     await guest.page.waitForSelector(`${id('runs-entry')}[data-run="3"]`)
     assert.equal(await guest.page.getAttribute(id('runs-details'), 'data-run'), '2', 'and goes on with what they look at')
@@ -506,7 +466,7 @@ test('from the output of a former run to where its line is now', async () => {
     await guest.page.click('.cm-content')
     await guest.page.keyboard.press('Control+Home')
     await guest.page.keyboard.insertText('# above\n')
-    await host.sees('# above')
+    await host.seesText('# above')
     await guest.saved()
     await guest.page.keyboard.press('Control+Enter')
     await host.seesOutput('line 3, in half')
@@ -555,6 +515,9 @@ test('the seat: asked for, in line, taken back, denied, granted, handed on by it
   try {
     await host.page.click(id('driver-take'))
     for (const who of [host, guest, third]) await who.driver('Hanna')
+    // What comes and goes above the terminal moves nothing.
+    const top = () => host.page.$eval(`.run-pane ${id('terminal')}`, (el) => el.getBoundingClientRect().top)
+    const stands = await top()
     // By the keyboard: the button that asks is the one that takes back.
     await guest.page.focus(id('driver-request'))
     await guest.page.keyboard.press('Enter')
@@ -564,6 +527,7 @@ test('the seat: asked for, in line, taken back, denied, granted, handed on by it
     await third.page.waitForSelector(`${id('seat-place')} >> text=You are number 2 in line`)
     await host.page.waitForFunction((asks) => document.querySelectorAll(asks).length === 2, id('driver-asks'))
     assert.deepEqual(await host.page.$$eval(`${id('driver-asks')} .seat-words`, (all) => all.map((w) => w.textContent)), ['Gus asks for the keyboard', 'Vera asks for the keyboard'])
+    assert.equal(await top(), stands)
     await host.picture('seat-queue-light')
     await host.accessible()
     await guest.page.keyboard.press('Enter')

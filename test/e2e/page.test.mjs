@@ -403,10 +403,10 @@ test('a removed person, an ended room and a bad link get a clear page', async ()
   try {
     await lost.page.goto(`${server.url}/r/${room.id}#t=wrong`)
     await lost.page.waitForSelector(`${id('ending')} >> text=no such room for this link`)
-    host.page.on('dialog', (dialog) => void dialog.accept())
     await host.page.hover(`${id('participant')} >> nth=1`)
     await host.page.click(id('person-menu'))
     await host.page.click(id('remove'))
+    await host.page.click(id('question-yes'))
     await guest.page.waitForSelector(`${id('ending')} >> text=You were removed`)
     await fetch(`${server.url}/api/v1/rooms/${room.id}`, {
       method: 'PATCH',

@@ -2,11 +2,17 @@
 // Asset names carry their content's hash, so the server lets browsers keep them.
 import { build, context } from 'esbuild'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const dist = join(here, '..', 'dist')
+
+/** What a room may load before somebody can type in it, in bytes of gzip. */
+const FIRST_LOAD_MOST = 300_000
+/** What main.tsx and the room load at once by import(): all else waits for a use of it. */
+const LOADED_AT_ONCE = ['src/room/room-page.tsx', 'node_modules/y-indexeddb/src/y-indexeddb.js', 'node_modules/@codemirror/autocomplete/dist/index.js']
 
 /** Writes index.html, which names the hashed files of this build. */
 const writeIndex = {
@@ -47,6 +53,42 @@ const page = {
   legalComments: 'linked',
   logLevel: 'warning',
   plugins: [writeIndex],
+}
+
+/** The files that a room loads at first, with what they take in gzip, the largest first. */
+async function firstLoad({ outputs }) {
+  const files = new Set()
+  const take = (path) => {
+    if (files.has(path)) return
+    files.add(path)
+    for (const { kind, path: other } of outputs[path].imports) if (kind === 'import-statement') take(other)
+  }
+  for (const entry of ['src/main.tsx', ...LOADED_AT_ONCE]) {
+    const made = Object.keys(outputs).find((path) => outputs[path].entryPoint === entry)
+    if (made === undefined) throw new Error(`the build made nothing of ${entry}, which a room loads at once: see LOADED_AT_ONCE in build.mjs`)
+    take(made)
+    if (entry === 'src/main.tsx' && outputs[made].cssBundle) files.add(outputs[made].cssBundle)
+  }
+  const paths = [...[...files].map((path) => join(here, path)), join(dist, 'index.html'), join(dist, 'assets', 'sw.js')]
+  const sizes = await Promise.all(paths.map(async (path) => {
+    const inputs = Object.entries(outputs[relative(here, path).replaceAll('\\', '/')]?.inputs ?? {}).sort(([, a], [, b]) => b.bytesInOutput - a.bytesInOutput)
+    return { name: basename(path), size: gzipSync(await readFile(path), { level: 9 }).length, most: inputs[0]?.[0].replace('node_modules/', '') ?? '' }
+  }))
+  return sizes.sort((a, b) => b.size - a.size)
+}
+
+/** Ends the build in words when a room would load too much at first. */
+async function checkFirstLoad(metafile) {
+  const files = await firstLoad(metafile)
+  const all = files.reduce((sum, { size }) => sum + size, 0)
+  const figure = (n) => n.toLocaleString('en')
+  if (all <= FIRST_LOAD_MOST) {
+    console.log(`first load of a room: ${figure(all)} of ${figure(FIRST_LOAD_MOST)} bytes in gzip, ${files.length} files`)
+    return
+  }
+  for (const { name, size, most } of files) console.error(`${figure(size).padStart(9)}  ${name}${most === '' ? '' : ` (${most})`}`)
+  console.error(`A room would load ${figure(all)} bytes in gzip before somebody can type in it, ${figure(all - FIRST_LOAD_MOST)} more than the ${figure(FIRST_LOAD_MOST)} that it may: load what is not needed at once by import().`)
+  process.exitCode = 1
 }
 
 /** The service worker keeps its name: a browser asks for it again by that. */
@@ -97,5 +139,6 @@ if (process.argv.includes('--test')) {
 } else {
   await emptyDist()
   await build(serviceWorker)
-  await build(page)
+  const { metafile } = await build(page)
+  await checkFirstLoad(metafile)
 }

@@ -2,6 +2,7 @@
 import type { Language, Role, Run } from './live/messages.ts'
 import type { PlaybackPage } from './playback/log.ts'
 import type { CodeFile } from './runs/code.ts'
+import { t } from './strings.ts'
 
 /** A refusal in the server's words (RFC 9457). */
 export class ApiError extends Error {
@@ -20,7 +21,7 @@ export async function call<T>(method: string, path: string, token: string, body?
   const value: unknown = await answer.json().catch(() => null)
   if (!answer.ok) {
     const detail = typeof value === 'object' && value !== null && 'detail' in value ? String(value.detail) : ''
-    throw new ApiError(answer.status, detail || `The server answered ${answer.status}.`)
+    throw new ApiError(answer.status, detail || t.serverAnswered(answer.status))
   }
   return value as T
 }
@@ -58,6 +59,12 @@ export const runMoment = (room: string, at: number, token: string): Promise<unkn
 /** The last runs of a room, the newest first. */
 export const runs = (room: string, token: string): Promise<Run[]> => call('GET', `/rooms/${room}/runs`, token)
 
+export const run = (room: string, n: number, token: string): Promise<Run> => call('GET', `/rooms/${room}/runs/${n}`, token)
+
+/** A file's text as is usual in its language. */
+export const format = (room: string, file: string, content: string, token: string): Promise<{ content: string; changed: boolean }> =>
+  call('POST', `/rooms/${room}/format`, token, { file, content })
+
 /** How many edits of the document there were since a run's code. */
 export const editsSince = async (room: string, run: number, token: string): Promise<number> =>
   (await call<{ edits_since: number }>('GET', `/rooms/${room}/runs/${run}`, token)).edits_since
@@ -69,7 +76,7 @@ export const filesOfRun = async (room: string, run: number, token: string): Prom
 /** All that a run has printed. */
 export async function runOutput(room: string, run: number, token: string): Promise<Uint8Array> {
   const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` } })
-  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  if (!answer.ok) throw new ApiError(answer.status, t.serverAnswered(answer.status))
   return new Uint8Array(await answer.arrayBuffer())
 }
 
@@ -90,20 +97,13 @@ export async function givenStdin(room: string, run: Run, token: string): Promise
   }
 }
 
-/** All that a run has printed, as text. */
-export async function printed(room: string, run: number, token: string, signal: AbortSignal): Promise<string> {
-  const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/output`, { headers: { Authorization: `Bearer ${token}` }, signal })
-  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
-  return answer.text()
-}
-
 /** A file that a run left. */
 export async function artefact(room: string, run: number, path: string, token: string, signal?: AbortSignal): Promise<Blob> {
   const place = path.split('/').map(encodeURIComponent).join('/')
   const answer = await fetch(`/api/v1/rooms/${room}/runs/${run}/artefacts/${place}`, {
     headers: { Authorization: `Bearer ${token}` }, ...(signal === undefined ? {} : { signal }),
   })
-  if (!answer.ok) throw new ApiError(answer.status, `The server answered ${answer.status}.`)
+  if (!answer.ok) throw new ApiError(answer.status, t.serverAnswered(answer.status))
   return answer.blob()
 }
 

@@ -2,6 +2,7 @@
 // browser only; a browser that keeps nothing still works for as long as the
 // page is open.
 import type { Role } from './live/messages.ts'
+import { t } from './strings.ts'
 
 export interface Identity {
   name: string
@@ -38,8 +39,6 @@ export function keep(storage: () => Storage, key: string, value: unknown): void 
 export const local = (): Storage => localStorage
 const perTab = (): Storage => sessionStorage
 
-const adjectives = ['Amber', 'Brisk', 'Calm', 'Clever', 'Gentle', 'Lively', 'Lucky', 'Quick', 'Quiet', 'Sunny']
-const animals = ['Badger', 'Finch', 'Fox', 'Hare', 'Heron', 'Lynx', 'Otter', 'Owl', 'Robin', 'Seal']
 const pick = <T,>(all: readonly T[]): T => all[Math.floor(Math.random() * all.length)] as T
 
 export function loadIdentity(): Identity {
@@ -49,7 +48,7 @@ export function loadIdentity(): Identity {
     ? kept.hue
     : Math.floor(Math.random() * 360)
   const identity = name === ''
-    ? { name: `${pick(adjectives)} ${pick(animals)}`, hue, chosen: false }
+    ? { name: `${pick(t.suggestedName.first)} ${pick(t.suggestedName.last)}`, hue, chosen: false }
     : { name, hue, chosen: kept?.chosen === true }
   saveIdentity(identity)
   return identity

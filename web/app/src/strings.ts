@@ -1,14 +1,20 @@
-// Every word the page shows, in one place.
+// Every word the page shows, in one place: here in English, in strings-de.ts in
+// German, which must have all that is here. Which of them is shown is chosen in
+// language.ts; English is part of what is loaded first, and what is shown where
+// another language cannot be had.
+import { signal } from '@preact/signals'
+import { counted, numbers, type Locale } from './plural.ts'
 import type { TestResult, TestsSummary, TestVerdict } from './live/tests.ts'
 import type { DriverReason, Role, Run, RunStatus } from './live/messages.ts'
 
-const mac = typeof navigator !== 'undefined' && /Mac|iPhone|iPad/.test(navigator.userAgent)
-export const runKeys = mac ? '⌘↵' : 'Ctrl+Enter'
-export const stopKeys = mac ? '⌘.' : 'Ctrl+.'
+export const mac = typeof navigator !== 'undefined' && /Mac|iPhone|iPad/.test(navigator.userAgent)
 
 const altKeys = mac ? '⌥⇧' : 'Alt+Shift+'
+const count = counted('en')
 
-export const t = {
+export const english = {
+  locale: 'en' as Locale,
+  keys: { run: mac ? '⌘↵' : 'Ctrl+Enter', stop: mac ? '⌘.' : 'Ctrl+.' },
   product: 'Corun',
   tagline: 'Write one program together. Run it. See the same thing.',
   untitled: 'Untitled room',
@@ -104,6 +110,7 @@ export const t = {
   remove: 'Remove',
   removeConfirm: (name: string) => `Remove ${name} from the room? Their link stops working.`,
   roles: { host: 'host', guest: 'guest', viewer: 'viewer' } satisfies Record<Role, string>,
+  suggestedName: { first: ['Amber', 'Brisk', 'Calm', 'Clever', 'Gentle', 'Lively', 'Lucky', 'Quick', 'Quiet', 'Sunny'], last: ['Badger', 'Finch', 'Fox', 'Hare', 'Heron', 'Lynx', 'Otter', 'Owl', 'Robin', 'Seal'] },
 
   connected: 'Connected',
   connecting: 'Connecting…',
@@ -114,9 +121,13 @@ export const t = {
   refused: (reason: string) => `The server did not take your last edit: ${reason}. Reload the page to see the room as it is.`,
   outputDropped: (bytes: string) => `… ${bytes} left out here: your connection was too slow; the transcript has them …`,
 
-  themeAuto: 'Theme: as the system',
-  themeLight: 'Theme: light',
-  themeDark: 'Theme: dark',
+  look: {
+    settings: 'Appearance and language',
+    theme: 'Theme',
+    themes: { auto: 'As the system', light: 'Light', dark: 'Dark', contrast: 'High contrast' },
+    language: 'Language of the page',
+    asBrowser: 'As the browser',
+  },
   dismiss: 'Dismiss',
   resizePanes: 'Width of the editor',
 
@@ -159,7 +170,7 @@ export const t = {
     args: 'Arguments',
     argsPlaceholder: '--size 3 "two words"',
     argsHint: 'Split as in a shell: quotes and backslashes hold words together.',
-    argsSplit: (n: number) => (n === 1 ? '1 argument:' : `${n} arguments:`),
+    argsSplit: (n: number) => count(n, '1 argument:', `${n} arguments:`),
     argsNone: 'No arguments',
     unclosed: { '"': 'A " is not closed.', "'": 'A \' is not closed.', '\\': 'Nothing follows the last backslash.' },
     emptyArg: 'empty',
@@ -178,12 +189,12 @@ export const t = {
     watchingNobody: 'You are watching: nobody is at the keyboard',
     youType: 'What you type here goes to the program',
     given: 'The program got its input when it began',
-    edits: (n: number) => (n === 1 ? 'Output is 1 edit old' : `Output is ${n} edits old`),
+    edits: (n: number) => count(n, 'Output is 1 edit old', `Output is ${n} edits old`),
     editsHint: 'The code has changed since this run. The lines that did are marked beside their numbers.',
     lineChanged: 'Changed since the run',
     problemHere: 'The run found a problem in this line',
     linesRemoved: 'Lines above were removed since the run',
-    problems: (n: number) => (n === 1 ? '1 problem in the code' : `${n} problems in the code`),
+    problems: (n: number) => count(n, '1 problem in the code', `${n} problems in the code`),
     problemsHint: 'To the first of them. F8 in the editor lists them.',
     places: 'Lines of your code in the output',
     noPlaces: 'The output names no line of the files here.',
@@ -267,10 +278,10 @@ export const t = {
     uploadHint: 'Upload text files or a zip',
     download: 'Download all as zip',
     more: 'More for files',
-    deleteFolder: (path: string, n: number) => `Delete the folder ${path} with ${n === 1 ? 'its file' : `its ${n} files`} for everybody?`,
+    deleteFolder: (path: string, n: number) => `Delete the folder ${path} with ${count(n, 'its file', `its ${n} files`)} for everybody?`,
     renameFolderPrompt: 'New path of the folder',
     dropHere: 'Drop to add here',
-    added: (n: number) => (n === 1 ? '1 file added.' : `${n} files added.`),
+    added: (n: number) => count(n, '1 file added.', `${n} files added.`),
     leftOut: (path: string, why: string) => `${path} was left out: ${why}`,
     moreProblems: (n: number) => `and ${n} more`,
     tooLarge: (size: string, most: string) => `it has ${size}; a file may have ${most}.`,
@@ -290,7 +301,6 @@ export const t = {
     heading: 'Recent rooms',
     hint: 'Only this browser knows them.',
     remove: (title: string) => `Remove ${title} from the list`,
-    when: (at: number) => new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' }),
   },
 
   follow: {
@@ -347,6 +357,7 @@ export const t = {
     runsHint: 'Hosts and guests may run the program.',
     runsAreOff: 'Running is switched off',
     end: 'End the room…',
+    endYes: 'End the room',
     endConfirm: 'End this room for everybody? Nobody can edit or run anything in it any more.',
   },
 
@@ -358,10 +369,10 @@ export const t = {
     send: 'Send',
     viewer: 'You are watching: only hosts and guests write here.',
     offline: 'There is no connection: try again in a moment.',
-    unread: (n: number) => (n === 1 ? '1 unread message' : `${n} unread messages`),
+    unread: (n: number) => count(n, '1 unread message', `${n} unread messages`),
     says: (name: string, text: string) => `${name} says: ${text.length > 200 ? `${text.slice(0, 200)}…` : text}`,
-    left: (n: number) => `${n} bytes left`,
-    over: (n: number) => `${n} bytes too long`,
+    left: (n: number) => count(n, '1 byte left', `${n} bytes left`),
+    over: (n: number) => count(n, '1 byte too long', `${n} bytes too long`),
     remove: (name: string) => `Remove this message of ${name}`,
     removeConfirm: (name: string) => `Remove this message of ${name} for everybody? Its text is deleted from the room’s log too.`,
     linkLine: 'Link this line',
@@ -370,7 +381,15 @@ export const t = {
     run: (n: number) => `Run ${n}`,
     line: (path: string, line: number) => `${path}, line ${line}`,
     fileGone: 'a file that was deleted',
-    outputOf: (n: number) => `What run ${n} printed`,
+  },
+
+  format: {
+    action: 'Format the file',
+    keys: mac ? '⇧⌥F' : 'Shift+Alt+F',
+    none: (language: string) => `There is no formatter for ${language} here.`,
+    noFile: 'This file belongs to no language that can be formatted here.',
+    done: 'The file was formatted.',
+    already: 'The file is formatted already.',
   },
 
   bring: {
@@ -398,13 +417,19 @@ export const t = {
     notRun: 'Not run yet',
     notRunYet: 'Not run',
     running: (run: number) => `Run ${run}, running…`,
-    summary: (s: TestsSummary) => `${s.passed} of ${s.total} passed${s.max_points > 0 ? `, ${s.points} of ${s.max_points} points` : ''}`,
-    verdict: (result: TestResult): string => (result.verdict === undefined ? (result.passed ? 'Passed' : 'Failed') : testVerdicts(result.verdict)),
-    outOf: (points: number) => `– / ${points}`,
-    pointsOf: (points: number, max: number) => `${points} / ${max}`,
+    summary: (s: TestsSummary) => `${s.passed} of ${s.total} passed${s.max_points > 0 ? `, ${numbers('en', s.points)} of ${count(s.max_points, '1 point', `${numbers('en', s.max_points)} points`)}` : ''}`,
+    failed: 'Failed',
+    verdicts: {
+      passed: 'Passed',
+      wrong_output: 'Wrong output',
+      runtime_error: 'Ended with an error',
+      checker_failed: 'The checker failed',
+    } satisfies Record<Exclude<TestVerdict, RunStatus>, string>,
+    outOf: (points: number) => `– / ${numbers('en', points)}`,
+    pointsOf: (points: number, max: number) => `${numbers('en', points)} / ${numbers('en', max)}`,
     stdin: 'Input',
     args: 'Arguments',
-    argsHint: 'Arguments, one a line',
+    argsBad: (why: string) => `The arguments cannot be used: ${why}`,
     expected: 'Expected output',
     pattern: 'Pattern of the whole output (RE2)',
     printed: 'Printed',
@@ -424,7 +449,7 @@ export const t = {
     checker: 'Program that checks',
     checkerLanguage: 'Its language',
     checkerHint: 'It finds the input in input.txt and what was printed in output.txt. Exit code 0 is passed, 1 is wrong; what it prints is the message.',
-    checkerFiles: (n: number) => `The checker has ${n} files, which were given by the API and stay as they are.`,
+    checkerFiles: (n: number) => `The checker has ${count(n, '1 file', `${n} files`)}, which were given by the API and stay as they are.`,
     limits: 'Limits; those of any run where they are left empty',
     wall: 'Time, seconds',
     cpu: 'CPU time, seconds',
@@ -439,6 +464,7 @@ export const t = {
     save: 'Save',
     saving: 'Saving…',
     discard: 'Close without saving what you changed?',
+    discardYes: 'Close without saving',
     nameBad: 'The name must be one line of text.',
     nameLong: 'The name is longer than 200 bytes.',
     pointsBad: 'Points are a number of 0 or more.',
@@ -459,7 +485,9 @@ export const t = {
     title: 'Lobby',
     prepare: 'Nobody but hosts sees this room yet.',
     nobody: 'Nobody waits so far.',
-    who: (names: string[]) => `${names.length === 1 ? 'Waiting' : `${names.length} wait`}: ${names.join(', ')}`,
+    who: (names: string[]) => `${count(names.length, 'Waiting', `${names.length} wait`)}: ${names.join(', ')}`,
+    people: 'Who waits',
+    refuse: (name: string) => `Remove ${name}`,
     start: 'Start the room',
     came: (name: string) => `${name} waits in the lobby`,
     started: 'The host started the room',
@@ -467,12 +495,64 @@ export const t = {
     waitBody: 'This room has not started. You come in by yourself as soon as the host starts it: there is nothing to do or to reload.',
     connected: 'Connected. The host sees that you wait.',
   },
+
+  paths: {
+    none: 'A file needs a name.',
+    long: (most: number) => `The path is longer than ${most} bytes.`,
+    absolute: 'The path must not begin with “/”.',
+    backslash: 'The path holds a backslash: folders are separated by “/”.',
+    control: 'The path holds a control character.',
+    parts: 'Each part of the path must be a name: not empty, not “.” or “..”.',
+    taken: (path: string) => `There is a file ${path} already.`,
+    folder: (one: string, other: string) => `${one} and ${other} can’t both be: one would be a folder.`,
+    example: 'name.py',
+  },
+
+  serverAnswered: (status: number) => `The server answered ${status}.`,
+
+  usage: { compile: 'time to compile', wall: 'wall time', memory: 'most memory in use' },
+
+  verdict: {
+    status: {
+      exited: 'Finished',
+      signaled: 'Ended by a signal',
+      compile_failed: 'Did not compile',
+      timeout: 'Ran out of time',
+      cpu_limit: 'Used up its CPU time',
+      memory_limit: 'Ran out of memory',
+      output_limit: 'Printed too much',
+      stopped: 'Stopped',
+      lost: 'Lost',
+      failed: 'Could not run',
+    } satisfies Record<RunStatus, string>,
+    exitStatus: (code: number) => `exit status ${code}`,
+    endedBy: (signal: string) => `Ended by ${signal}`,
+  },
+
+  seatFree: 'The keyboard is free',
+  seatFreeLeft: 'The keyboard is free: its holder left',
+
+  /** CodeMirror's own words, by what they are in English. */
+  phrases: {} as Record<string, string>,
 }
 
+export type Words = typeof english
+
+/** Each language in itself, as who looks for theirs may read no other. */
+export const languageNames = { en: 'English', de: 'Deutsch' }
+
+/** The words that are shown now; language.ts alone sets them. */
+export const words = signal<Words>(english)
+
+/** The words in the person's language. What reads them while it is rendered is rendered anew when that changes. */
+export const t: Words = new Proxy(english, { get: (_, key) => Reflect.get(words.value, key) as unknown })
+
 export function driverChange(reason: DriverReason, name: string | null, you: boolean): string {
-  if (name === null) return reason === 'left' ? 'The keyboard is free: its holder left' : 'The keyboard is free'
+  if (name === null) return reason === 'left' ? t.seatFreeLeft : t.seatFree
   return you ? t.driverYou : t.driverOther(name)
 }
+
+const digits = (n: number, places: number): string => numbers(t.locale, n, places)
 
 /** Bytes in words, in the binary units that the limits use. */
 export function bytes(n: number): string {
@@ -484,42 +564,31 @@ export function bytes(n: number): string {
     value /= 1024
     unit++
   } while (value >= 1023.95 && unit < units.length - 1)
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`
+  return `${value < 10 ? digits(value, 1) : Math.round(value)} ${units[unit]}`
 }
 
 /** Milliseconds in words, with about three digits that mean something. */
 export function duration(ms: number): string {
   if (ms < 1) return '<1 ms'
   if (ms < 999.5) return `${Math.round(ms)} ms`
-  if (ms < 59_950) return `${(ms / 1000).toFixed(ms < 9_995 ? 2 : 1)} s`
+  if (ms < 59_950) return `${digits(ms / 1000, ms < 9_995 ? 2 : 1)} s`
   const s = Math.round(ms / 1000)
   return `${Math.floor(s / 60)} min ${s % 60} s`
 }
 
-const statusWords: Record<RunStatus, string> = {
-  exited: 'Finished',
-  signaled: 'Ended by a signal',
-  compile_failed: 'Did not compile',
-  timeout: 'Ran out of time',
-  cpu_limit: 'Used up its CPU time',
-  memory_limit: 'Ran out of memory',
-  output_limit: 'Printed too much',
-  stopped: 'Stopped',
-  lost: 'Lost',
-  failed: 'Could not run',
+/** A date and a time of day, as they are written where this person is. */
+export const dateTime = (at: Date): string => new Intl.DateTimeFormat(t.locale, { dateStyle: 'medium', timeStyle: 'short' }).format(at)
+
+/** A time of day; to the second where things follow each other fast. */
+export const timeOfDay = (at: Date, style: 'short' | 'medium' = 'short'): string => new Intl.DateTimeFormat(t.locale, { timeStyle: style }).format(at)
+
+export const verdictOf = (status: RunStatus | ''): string => t.verdict.status[status || 'failed']
+
+/** What became of a test. */
+export function testVerdict({ verdict: what, passed }: TestResult): string {
+  if (what === undefined) return passed ? t.tests.verdicts.passed : t.tests.failed
+  return ({ ...t.tests.verdicts, ...t.verdict.status } satisfies Record<TestVerdict, string>)[what]
 }
-
-const testWords: Record<Exclude<TestVerdict, RunStatus>, string> = {
-  passed: 'Passed',
-  wrong_output: 'Wrong output',
-  runtime_error: 'Ended with an error',
-  checker_failed: 'The checker failed',
-}
-
-const testVerdicts = (verdict: TestVerdict): string =>
-  verdict in testWords ? testWords[verdict as keyof typeof testWords] : statusWords[verdict as RunStatus]
-
-export const verdictOf = (status: RunStatus | ''): string => statusWords[status || 'failed']
 
 /** Milliseconds as a clock shows them: minutes and seconds, and hours where there are. */
 export function clock(ms: number): string {
@@ -542,7 +611,7 @@ export interface Verdict {
 /** A finished run in words. */
 export function verdict(run: Run): Verdict {
   const status = run.status || 'failed'
-  const head = statusWords[status]
+  const head = verdictOf(status)
   const message = run.message ?? ''
   switch (status) {
     case 'exited': {
@@ -551,10 +620,10 @@ export function verdict(run: Run): Verdict {
         return { tone: all ? 'good' : 'bad', head, detail: t.tests.summary(run.tests) }
       }
       const code = run.exit_code ?? 0
-      return { tone: code === 0 ? 'good' : 'bad', head, detail: `exit status ${code}` }
+      return { tone: code === 0 ? 'good' : 'bad', head, detail: t.verdict.exitStatus(code) }
     }
     case 'signaled':
-      return { tone: 'bad', head: run.signal ? `Ended by ${run.signal}` : head, detail: message }
+      return { tone: 'bad', head: run.signal ? t.verdict.endedBy(run.signal) : head, detail: message }
     case 'stopped':
       return { tone: 'plain', head, detail: message }
     default:

@@ -1,24 +1,45 @@
-// Light, dark, or as the system says. The colours themselves are in CSS
-// (light-dark()); script needs to know only for the terminal.
-import { computed, effect, signal } from '@preact/signals'
+// Light, dark, or as the system says, and in high contrast where that is wanted
+// here or in the system. The colours themselves are in CSS (light-dark()); script
+// needs to know only for the terminal.
+import { computed, effect, signal, type ReadonlySignal } from '@preact/signals'
 import { keep, load, local } from './identity.ts'
 
-export type ThemeChoice = 'auto' | 'light' | 'dark'
+export type ThemeChoice = 'auto' | 'light' | 'dark' | 'contrast'
 const KEY = 'corun.theme'
-const order: ThemeChoice[] = ['auto', 'light', 'dark']
+export const themes: readonly ThemeChoice[] = ['auto', 'light', 'dark', 'contrast']
 
-const kept = load<ThemeChoice>(local, KEY)
-export const themeChoice = signal<ThemeChoice>(kept !== null && order.includes(kept) ? kept : 'auto')
+const kept = load<string>(local, KEY)
+export const themeChoice = signal<ThemeChoice>(themes.find((theme) => theme === kept) ?? 'auto')
 
-const systemDark = matchMedia('(prefers-color-scheme: dark)')
-const system = signal(systemDark.matches)
-systemDark.addEventListener('change', (e) => { system.value = e.matches })
+function media(query: string): ReadonlySignal<boolean> {
+  const list = matchMedia(query)
+  const matches = signal(list.matches)
+  list.addEventListener('change', (e) => { matches.value = e.matches })
+  return matches
+}
 
-export const dark = computed(() => (themeChoice.value === 'auto' ? system.value : themeChoice.value === 'dark'))
+const systemDark = media('(prefers-color-scheme: dark)')
+// Who has the system force its colours sees few of ours, but for the terminal's.
+const systemContrast = media('(prefers-contrast: more), (forced-colors: active)')
 
-effect(() => { document.documentElement.dataset.theme = themeChoice.value })
+export interface Theme {
+  dark: boolean
+  contrast: boolean
+}
 
-export function nextTheme(): void {
-  themeChoice.value = order[(order.indexOf(themeChoice.value) + 1) % order.length] ?? 'auto'
-  keep(local, KEY, themeChoice.value)
+/** High contrast is light or dark as the system is. */
+export const theme: ReadonlySignal<Theme> = computed(() => ({
+  dark: themeChoice.value === 'light' ? false : themeChoice.value === 'dark' || systemDark.value,
+  contrast: themeChoice.value === 'contrast' || systemContrast.value,
+}))
+
+effect(() => {
+  const { dataset } = document.documentElement
+  dataset.theme = themeChoice.value
+  dataset.contrast = theme.value.contrast ? 'more' : 'usual'
+})
+
+export function chooseTheme(choice: ThemeChoice): void {
+  themeChoice.value = choice
+  keep(local, KEY, choice)
 }

@@ -111,7 +111,7 @@ test('a difference shows what is missing and what is too much', () => {
 })
 
 const whole: TestCase = {
-  id: 't1', name: 'One', hidden: true, points: 2.5, stdin: '1\n', args: ['-x', 'a b'], match: 'numeric', expected: '3', tolerance: 0.5,
+  id: 't1', name: 'One', hidden: true, points: 2.5, stdin: '1\n', args: ['-x', 'a b', 'two\nlines', `it's "so"`, '', '\\'], match: 'numeric', expected: '3', tolerance: 0.5,
   limits: { wall_ms: 1500, memory_bytes: 64 << 20 },
 }
 
@@ -169,7 +169,7 @@ test('a host is followed once for each call; guests, and calls from before, are 
   const went: string[] = []
   const options = {
     hostName: (id: string) => (id === 'p_host' ? 'Hanna' : null),
-    go: ({ file }: { file: string }) => { went.push(file); return { back: { file: `before ${went.length}`, index: 3 } } },
+    go: ({ file }: { file: string }) => { went.push(file); return { back: { file: `before ${went.length}`, at: 3 } } },
   }
   const me = new Gather({ awareness: mine, ...options })
   const them = new Gather({ awareness: theirs, ...options })
@@ -188,7 +188,7 @@ test('a host is followed once for each call; guests, and calls from before, are 
   tell()
   assert.deepEqual(went, ['one', 'two'])
   // The way back is to where this person was by themselves.
-  assert.deepEqual(me.brought.value, { by: 'Hanna', back: { file: 'before 1', index: 3 } })
+  assert.deepEqual(me.brought.value, { by: 'Hanna', back: { file: 'before 1', at: 3 } })
   assert.equal(them.brought.value, null)
   me.close()
   them.close()

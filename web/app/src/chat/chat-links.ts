@@ -27,7 +27,7 @@ export function follow(session: RoomSession, link: ChatLink): void {
   }
   const place = placeOf(session, link)
   if (place === null || link.file === undefined) session.tell(t.chat.fileGone)
-  else session.goTo({ file: link.file, index: place.index })
+  else session.goTo({ file: link.file, at: place.index })
 }
 
 /** A link to the line that this person's cursor is in, or null when no file is open. */
@@ -35,6 +35,6 @@ export function linkOfLine(session: RoomSession): ChatLink | null {
   const here = session.navigation.here()
   if (here === null) return null
   const text = textOf(session.doc.doc, here.file)
-  const line = lineAt(text.toString(), here.index ?? 0)
+  const line = lineAt(text.toString(), here.at)
   return { file: here.file, line, anchor: anchorOf(text, lineStart(text.toString(), line)) }
 }

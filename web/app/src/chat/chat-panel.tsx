@@ -2,7 +2,8 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { bytesLeft, COUNT_FROM_BYTES, MAX_LINKS, type ChatLink, type ChatMessage } from '../live/chat.ts'
 import type { RoomSession } from '../room/session.ts'
 import { Avatar } from '../room/people.tsx'
-import { t } from '../strings.ts'
+import { t, timeOfDay } from '../strings.ts'
+import { ask } from '../ui/question.tsx'
 import { CloseIcon, LinkIcon, SendIcon } from '../ui/room-icons.tsx'
 import { follow, linkOfLine, linkWords } from './chat-links.ts'
 
@@ -41,19 +42,17 @@ function Messages({ session, messages }: { session: RoomSession; messages: reado
   )
 }
 
-const timeOf = (at: string): string => new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
-
 function Message({ session, message }: { session: RoomSession; message: ChatMessage }) {
   const mine = message.by.id === session.state.value.you?.id
-  const remove = (): void => { if (confirm(t.chat.removeConfirm(message.by.name))) session.chat.remove(message.id) }
+  const remove = async (): Promise<void> => { if (await ask(t.chat.removeConfirm(message.by.name), t.remove)) session.chat.remove(message.id) }
   return (
     <li class="chat-message" data-testid="chat-message">
       <p class="chat-by">
         <Avatar person={message.by} />
         <b>{message.by.name}</b>{mine && <small>({t.you})</small>}
-        <time dateTime={message.at}><small>{timeOf(message.at)}</small></time>
+        <time dateTime={message.at}><small>{timeOfDay(new Date(message.at))}</small></time>
         {session.isHost.value && (
-          <button type="button" class="quiet square chat-remove" aria-label={t.chat.remove(message.by.name)} title={t.chat.remove(message.by.name)} data-testid="chat-remove" onClick={remove}>
+          <button type="button" class="quiet square chat-remove" aria-label={t.chat.remove(message.by.name)} title={t.chat.remove(message.by.name)} data-testid="chat-remove" onClick={() => void remove()}>
             <CloseIcon />
           </button>
         )}

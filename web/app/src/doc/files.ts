@@ -2,6 +2,7 @@
 // Texts are root types of their own, so that a file that two people make at
 // once never loses text; deleting a file leaves its text for undo and history.
 import * as Y from 'yjs'
+import { t } from '../strings.ts'
 
 export interface FileEntry {
   id: string
@@ -46,18 +47,18 @@ const MAX_PATH_BYTES = 255
 
 /** What is wrong with a path, in words, or null. The server has the last word. */
 export function checkPath(path: string, others: readonly FileEntry[]): string | null {
-  if (path === '') return 'A file needs a name.'
-  if (new TextEncoder().encode(path).length > MAX_PATH_BYTES) return `The path is longer than ${MAX_PATH_BYTES} bytes.`
-  if (path.startsWith('/')) return 'The path must not begin with “/”.'
-  if (path.includes('\\')) return 'The path holds a backslash: folders are separated by “/”.'
-  if (/\p{Cc}/u.test(path)) return 'The path holds a control character.'
+  if (path === '') return t.paths.none
+  if (new TextEncoder().encode(path).length > MAX_PATH_BYTES) return t.paths.long(MAX_PATH_BYTES)
+  if (path.startsWith('/')) return t.paths.absolute
+  if (path.includes('\\')) return t.paths.backslash
+  if (/\p{Cc}/u.test(path)) return t.paths.control
   if (path.split('/').some((part) => part === '' || part === '.' || part === '..')) {
-    return 'Each part of the path must be a name: not empty, not “.” or “..”.'
+    return t.paths.parts
   }
   for (const other of others) {
-    if (other.path === path) return `There is a file ${path} already.`
+    if (other.path === path) return t.paths.taken(path)
     if (other.path.startsWith(path + '/') || path.startsWith(other.path + '/')) {
-      return `${path} and ${other.path} can’t both be: one would be a folder.`
+      return t.paths.folder(path, other.path)
     }
   }
   return null

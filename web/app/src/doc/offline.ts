@@ -1,8 +1,11 @@
 // The document as this browser keeps it, for when the server is not there.
 import type { IndexeddbPersistence } from 'y-indexeddb'
+import * as Y from 'yjs'
 import type { DocSession } from './session.ts'
 
 const UNSAVED = 'unsaved'
+/** How long others' edits are gathered: the server has them, and a transaction for each costs more than the edit. */
+const GATHER_MS = 1_000
 const nameOf = (room: string): string => `corun.doc.${room}`
 
 export class OfflineCopy {
@@ -25,6 +28,7 @@ export class OfflineCopy {
     const copy = new IndexeddbPersistence(nameOf(this.room), this.doc.doc)
     this.copy = copy
     this.doc.copy = copy
+    this.gather(copy)
     copy.on('synced', () => {
       // A browser that was closed with edits on their way must not call them saved.
       void copy.get(UNSAVED).then((unsaved: unknown) => {
@@ -33,6 +37,25 @@ export class OfflineCopy {
           if (!this.over) copy.set(UNSAVED, (save !== 'saved') as unknown as number).catch(() => {}) // the page is being left
         })
       })
+    })
+  }
+
+  /** Writes what this person types at once, with all that it may build on; what comes from others now and then. */
+  private gather(copy: IndexeddbPersistence): void {
+    const { doc, provider } = this.doc
+    const waiting: Uint8Array[] = []
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const write = (): void => {
+      clearTimeout(timer)
+      timer = undefined
+      if (waiting.length > 0 && !this.over) copy._storeUpdate(Y.mergeUpdates(waiting.splice(0)), null)
+    }
+    doc.off('update', copy._storeUpdate)
+    doc.on('update', (update: Uint8Array, origin: unknown) => {
+      if (origin === copy || this.over) return
+      waiting.push(update)
+      if (origin !== provider) write()
+      else timer ??= setTimeout(write, GATHER_MS)
     })
   }
 

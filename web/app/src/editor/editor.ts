@@ -1,8 +1,6 @@
 // One CodeMirror view on one shared file.
-import { closeBrackets, closeBracketsKeymap } from '@codemirror/autocomplete'
 import { defaultKeymap, indentLess, indentMore, insertTab } from '@codemirror/commands'
 import { bracketMatching, foldGutter, indentOnInput, indentUnit } from '@codemirror/language'
-import { highlightSelectionMatches, searchKeymap } from '@codemirror/search'
 import { Compartment, EditorSelection, EditorState, Prec, type Extension } from '@codemirror/state'
 import {
   drawSelection, dropCursor, EditorView, highlightActiveLine, highlightActiveLineGutter,
@@ -13,10 +11,11 @@ import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 import { t } from '../strings.ts'
 import { keyMapOf } from './key-maps.ts'
-import { grammarFor, indentFor } from './languages.ts'
+import { bracketsClosed, grammarFor, indentFor } from './languages.ts'
 import { look } from './look.ts'
 import { placeOf, restored, type Place } from './place.ts'
 import { remotePeople } from './remote.ts'
+import { searchLater } from './search.ts'
 import { settings, type EditorSettings, type KeyMap } from './settings.ts'
 import { undoHistory } from './undo.ts'
 
@@ -34,12 +33,16 @@ export interface EditorOptions {
   place?: Place | undefined
 }
 
+/** A place in a text: an index, or as compilers name it: from 1, with column 0 where none is known. */
+export type TextPlace = number | { line: number; column: number }
+
 /** How long after Escape the Tab key moves the focus. */
 const TAB_FREE_MS = 2_000
 
 export class FileEditor {
   private readonly view: EditorView
   private readonly grammar = new Compartment()
+  private readonly brackets = new Compartment()
   private readonly named = new Compartment()
   private readonly access = new Compartment()
   private readonly keys = new Compartment()
@@ -67,11 +70,11 @@ export class FileEditor {
           })),
           this.keys.of([]), // before the other keys, which it changes
           lineNumbers(), foldGutter(), drawSelection(), dropCursor(), rectangularSelection(),
-          highlightActiveLine(), highlightActiveLineGutter(), highlightSelectionMatches(),
-          indentOnInput(), bracketMatching(), closeBrackets(),
+          highlightActiveLine(), highlightActiveLineGutter(),
+          indentOnInput(), bracketMatching(), this.brackets.of([]), searchLater(),
           EditorState.allowMultipleSelections.of(true),
           keymap.of([
-            ...closeBracketsKeymap, ...yUndoManagerKeymap, ...searchKeymap,
+            ...yUndoManagerKeymap,
             { key: 'Tab', run: (view) => (view.state.selection.ranges.some((r) => !r.empty) ? indentMore(view) : this.tab(view)), shift: indentLess },
             ...defaultKeymap.filter((binding) => binding.key !== 'Mod-Enter'),
           ]),
@@ -90,6 +93,7 @@ export class FileEditor {
     })
     this.view.scrollDOM.addEventListener('scroll', () => { if (!this.gone) this.scrolled = this.view.scrollDOM.scrollTop }, { passive: true })
     void this.loadGrammar(path)
+    void bracketsClosed().then((brackets) => { if (!this.gone) this.view.dispatch({ effects: this.brackets.reconfigure(brackets) }) }, () => undefined)
   }
 
   /** Where this person is now, for when the file is shown again. */
@@ -121,8 +125,8 @@ export class FileEditor {
   }
 
   /** Scrolls a place of the text into sight. */
-  reveal(at: number): void {
-    this.view.dispatch({ effects: EditorView.scrollIntoView(Math.min(at, this.view.state.doc.length), { y: 'nearest', yMargin: 60 }) })
+  reveal(at: TextPlace): void {
+    this.view.dispatch({ effects: EditorView.scrollIntoView(this.indexOf(at), { y: 'nearest', yMargin: 60 }) })
   }
 
   /** Where this person's cursor is. */
@@ -131,14 +135,22 @@ export class FileEditor {
   }
 
   /** Puts the cursor at a place, in the middle of the view. */
-  goTo(at: number): void {
-    const head = Math.min(at, this.view.state.doc.length)
+  goTo(at: TextPlace): void {
+    const head = this.indexOf(at)
     this.view.dispatch({ selection: EditorSelection.cursor(head), effects: EditorView.scrollIntoView(head, { y: 'center' }) })
   }
 
   destroy(): void {
     this.gone = true
     this.view.destroy()
+  }
+
+  /** The nearest there is to a place: the text may have become shorter. */
+  private indexOf(at: TextPlace): number {
+    const { doc } = this.view.state
+    if (typeof at === 'number') return Math.min(at, doc.length)
+    const line = doc.line(Math.max(1, Math.min(at.line, doc.lines)))
+    return Math.min(line.to, line.from + Math.max(0, at.column - 1))
   }
 
   /** Spaces up to the next stop where the language indents by spaces. */
@@ -161,6 +173,7 @@ export class FileEditor {
 
 const naming = (path: string): Extension => [
   EditorView.contentAttributes.of({ 'aria-label': t.editorLabel(path) }),
+  EditorState.phrases.of(t.phrases),
 ]
 
 const likingOf = ({ fontSize, tabSize, wrap }: EditorSettings, path: string): Extension => {

@@ -34,6 +34,12 @@ export async function grammarFor(path: string): Promise<Extension> {
   return found === undefined ? [] : found[1]()
 }
 
+/** Brackets that close themselves: which ones do is the grammar's to say, with which this comes. */
+export async function bracketsClosed(): Promise<Extension> {
+  const [{ closeBrackets, closeBracketsKeymap }, { keymap }] = await Promise.all([import('@codemirror/autocomplete'), import('@codemirror/view')])
+  return [closeBrackets(), keymap.of(closeBracketsKeymap)]
+}
+
 /** How far one level is indented, by the habits of the language. */
 export function indentFor(path: string): string {
   return /\.(py|pyi|rs|java|cs|php)$/i.test(path) ? '    ' : /\.go$/i.test(path) ? '\t' : '  '

@@ -2,13 +2,14 @@
 import { useState } from 'preact/hooks'
 import type { RoomSession } from '../room/session.ts'
 import { t } from '../strings.ts'
+import { ask } from '../ui/question.tsx'
 import { GatherIcon } from '../ui/room-icons.tsx'
 
 export function HostPanel({ session, close }: { session: RoomSession; close(): void }) {
   const { room } = session.state.value
   if (room === null) return null
-  const end = (): void => {
-    if (!confirm(t.host.endConfirm)) return
+  const end = async (): Promise<void> => {
+    if (!await ask(t.host.endConfirm, t.host.endYes)) return
     close()
     session.updateRoom({ ended: true })
   }
@@ -20,7 +21,7 @@ export function HostPanel({ session, close }: { session: RoomSession; close(): v
       <Switch name="runs" label={t.host.runs} hint={t.host.runsHint} on={room.runs_enabled} set={(runs_enabled) => session.updateRoom({ runs_enabled })} />
       <div class="host-actions">
         <button type="button" class="secondary" data-testid="bring" title={t.bring.hint} onClick={() => { session.bringEveryone(); close() }}><GatherIcon />{t.bring.action}</button>
-        <button type="button" class="secondary danger" data-testid="end-room" onClick={end}>{t.host.end}</button>
+        <button type="button" class="secondary danger" data-testid="end-room" onClick={() => void end()}>{t.host.end}</button>
       </div>
     </div>
   )

@@ -10,6 +10,8 @@ export type LobbyServerMessage =
 export class Lobby {
   /** Whether this person waits, and sees nothing of the room. */
   readonly waits = signal(false)
+  /** Who this is while they wait: what else the page knows of them comes with the room. */
+  you: Participant | null = null
   /** Who waits, the first first; of that hosts alone are told. */
   readonly people = signal<readonly Participant[]>([])
 
@@ -18,10 +20,12 @@ export class Lobby {
     switch (msg.type) {
       case 'lobby':
         this.waits.value = true
+        this.you = msg.you
         return null
       case 'hello': {
         const waited = this.waits.value
         this.waits.value = false
+        this.you = null
         this.people.value = msg.waiting ?? []
         return waited ? { kind: 'started', name: '' } : null
       }

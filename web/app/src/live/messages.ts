@@ -44,6 +44,8 @@ export interface Language {
   extensions: string[]
   /** The path that a program of this language usually starts at. */
   entry: string
+  /** Whether its files can be formatted. */
+  format?: boolean
   /** What is wrong with it, though it works. */
   problem?: string
 }

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import type { RoomSession } from '../room/session.ts'
 import { t } from '../strings.ts'
 import { Logo } from '../ui/icons.tsx'
-import { ThemeButton } from '../ui/theme-button.tsx'
+import { LookButton } from '../ui/look-button.tsx'
 
 export function LobbyPage({ session }: { session: RoomSession }) {
   const online = session.link.value === 'open'
@@ -14,7 +14,7 @@ export function LobbyPage({ session }: { session: RoomSession }) {
       <p>{t.lobby.waitBody}</p>
       <NameForm session={session} />
       <p class="soft" role="status" data-testid="lobby-link" data-state={session.link.value}>{online ? t.lobby.connected : t.reconnecting}</p>
-      <ThemeButton />
+      <LookButton />
     </main>
   )
 }

@@ -10,9 +10,9 @@ import { roomLink, type RoomLink } from '../links.ts'
 import { Avatar } from '../room/people.tsx'
 import { clock, t, verdictOf } from '../strings.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
-import { dark } from '../theme.ts'
+import { theme } from '../theme.ts'
 import { FileIcon, KeyboardIcon, Logo, PauseIcon, PlayIcon, SkipBackIcon, SkipIcon } from '../ui/icons.tsx'
-import { ThemeButton } from '../ui/theme-button.tsx'
+import { LookButton } from '../ui/look-button.tsx'
 import { loadLog, runsOf, type Log } from './log.ts'
 import { Player, speeds } from './player.ts'
 import { KEY_MS, Timeline } from './timeline.tsx'
@@ -68,7 +68,7 @@ function Playing({ link, log }: { link: RoomLink; log: Log }) {
         <h1 class="playback-title">{t.playback.title}</h1>
         <span class="spacer" />
         <a class="secondary" data-testid="to-room" href={roomLink('', link.room, link.token)}>{t.playback.toRoom}</a>
-        <ThemeButton />
+        <LookButton />
       </header>
       <div class="playback-panes">
         <Code player={player} />
@@ -131,7 +131,7 @@ function Output({ player, terminal }: { player: Player; terminal: RunTerminal })
     if (place.current !== null) terminal.open(place.current)
     return () => terminal.dispose()
   }, [terminal])
-  useEffect(() => terminal.setDark(dark.value), [terminal, dark.value])
+  useEffect(() => terminal.setTheme(theme.value), [terminal, theme.value])
   const { run, people, driver } = player.state.value
   const driving = people.find((p) => p.id === driver)
   return (

@@ -4,9 +4,11 @@ import { textOf, type FileEntry } from '../doc/files.ts'
 import { FileEditor } from '../editor/editor.ts'
 import { runInEditor } from '../runs/marks.ts'
 import { settings } from '../editor/settings.ts'
+import { historyOf } from '../editor/undo.ts'
 import { t } from '../strings.ts'
 import { EditorSettingsButton } from './editor-settings.tsx'
 import { FollowBar } from './follow-bar.tsx'
+import { FormatButton } from './format-button.tsx'
 import { QuickOpen } from './quick-open.tsx'
 import type { RoomSession } from './session.ts'
 import { Splitter } from './splitter.tsx'
@@ -25,6 +27,7 @@ export function EditorPane({ session }: { session: RoomSession }) {
       <div class="pane-head">
         <TabBar session={session} />
         <span class="read-only" data-testid="read-only" title={why}>{why}</span>
+        {file !== undefined && <FormatButton session={session} file={file} />}
         <EditorSettingsButton />
       </div>
       {session.quickOpen.value && <QuickOpen session={session} />}
@@ -54,8 +57,7 @@ function Editor({ session, file, histories }: EditorProps) {
     const text = textOf(session.doc.doc, file.id)
     let undo = histories.get(file.id)
     if (undo === undefined) {
-      // Only what this page's editor does is tracked: origins are added by it.
-      undo = new Y.UndoManager(text, { trackedOrigins: new Set() })
+      undo = historyOf(text)
       histories.set(file.id, undo)
     }
     const made = new FileEditor({
@@ -74,11 +76,9 @@ function Editor({ session, file, histories }: EditorProps) {
       made.destroy()
     }
   }, [session, file.id])
-  useEffect(() => { editor.current?.setPath(file.path) }, [file.path])
+  useEffect(() => { editor.current?.setPath(file.path) }, [file.path, t.locale])
   useEffect(() => { editor.current?.setReadOnly(readOnly) }, [readOnly])
   const liking = settings.value
   useEffect(() => { editor.current?.setSettings(liking, file.path) }, [session, file.id, liking])
-  const revealed = session.revealed.value
-  useEffect(() => { if (revealed?.file === file.id) editor.current?.reveal(revealed.pos) }, [file.id, revealed])
   return <div class="editor-place" id={PANEL_ID} role="tabpanel" aria-label={file.path} ref={place} />
 }

@@ -5,6 +5,7 @@ import { baseName, isInside, joinPath, parentOf, planMove, treeRows, type TreeRo
 import { t } from '../strings.ts'
 import { RightIcon, FileIcon, FolderIcon, MoreIcon, PlayIcon, PlusIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
+import { ask } from '../ui/question.tsx'
 import { PathForm } from './path-form.tsx'
 import type { RoomSession } from './session.ts'
 import { downloadAll, takeIn, type Report } from './upload.ts'
@@ -17,7 +18,7 @@ interface RowActions {
   open(row: TreeRow): void
   toggle(folder: string, open: boolean): void
   rename(row: TreeRow): void
-  remove(row: TreeRow): void
+  remove(row: TreeRow): Promise<void>
   create(folder: string): void
   drop(event: DragEvent, folder: string): void
 }
@@ -69,10 +70,10 @@ export function Files({ session }: { session: RoomSession }) {
     },
     toggle,
     rename: (row) => { if (mayEdit) setNaming({ kind: 'rename', path: row.path }) },
-    remove: (row) => {
+    remove: async (row) => {
       if (!mayEdit) return
       const going = row.kind === 'file' ? [row.file] : all.filter((f) => isInside(f.path, row.path))
-      if (!confirm(row.kind === 'file' ? t.deleteConfirm(row.path) : t.files.deleteFolder(row.path, going.length))) return
+      if (!await ask(row.kind === 'file' ? t.deleteConfirm(row.path) : t.files.deleteFolder(row.path, going.length), t.deleteFile)) return
       const at = rows.indexOf(row)
       const next = rows.slice(at + 1).find((r) => !isInside(r.path, row.path)) ?? rows[at - 1]
       doc.transact(() => { for (const { id } of going) deleteFile(doc, id) })
@@ -180,7 +181,7 @@ function treeKey(key: string, rows: readonly TreeRow[], current: string, actions
       actions.rename(row)
       return true
     case 'Delete':
-      actions.remove(row)
+      void actions.remove(row)
       return true
     default: {
       if (!/^[\p{L}\p{N}_.]$/u.test(key)) return false
@@ -232,7 +233,7 @@ function Row({ session, row, current, actions, onFocus }: RowProps) {
                 )}
                 {file === null && <button type="button" onClick={() => { close(); actions.create(row.path) }}>{t.files.newIn}</button>}
                 <button type="button" onClick={() => { close(); actions.rename(row) }}>{t.renameFile}</button>
-                <button type="button" class="danger" onClick={() => { close(); actions.remove(row) }}>{t.deleteFile}</button>
+                <button type="button" class="danger" onClick={() => { close(); void actions.remove(row) }}>{t.deleteFile}</button>
               </div>
             )}
           </Popover>

@@ -4,18 +4,14 @@ import * as Y from 'yjs'
 import { textOf } from '../doc/files.ts'
 import type { DocSession } from '../doc/session.ts'
 import type { Participant } from '../live/messages.ts'
-
-interface Spot {
-  file: string
-  pos: number
-}
+import type { Spot } from './navigation.ts'
 
 /** What the follower needs of the room. */
 export interface FollowOptions {
   doc: DocSession
   people: () => readonly Participant[]
   openFile: ReadonlySignal<string>
-  reveal(file: string, pos: number): void
+  look(spot: Spot): void
 }
 
 export class Follow {
@@ -56,7 +52,7 @@ export class Follow {
     const spot = id === null ? null : this.spotOf(id)
     if (spot === null) return
     this.opened = spot.file
-    this.options.reveal(spot.file, spot.pos)
+    this.options.look(spot)
   }
 
   /** Where somebody's cursor is; null while they have none. */
@@ -70,7 +66,7 @@ export class Follow {
       try {
         const at = Y.createAbsolutePositionFromRelativePosition(Y.createRelativePositionFromJSON(cursor.head), doc)
         const file = files.peek().find((f) => textOf(doc, f.id) === at?.type)
-        if (at !== null && file !== undefined) return { file: file.id, pos: at.index }
+        if (at !== null && file !== undefined) return { file: file.id, at: at.index }
       } catch {
         // Not a position: a peer may send anything.
       }

@@ -1,20 +1,22 @@
-// Ways to a place in a file: the editor that is open is asked when it shows that
-// file, and otherwise as soon as it does.
+// The way to a place in a file, whoever leads there: the editor that is open is asked
+// when it shows that file, and otherwise as soon as it does.
 import * as Y from 'yjs'
 import { textOf } from '../doc/files.ts'
-import type { FileEditor } from '../editor/editor.ts'
+import type { FileEditor, TextPlace } from '../editor/editor.ts'
 
 export interface Spot {
   /** A file's id. */
   file: string
   /** Where in its text, or null for wherever its editor is. */
-  index: number | null
+  at: TextPlace | null
 }
+
+/** How somebody comes there: with the cursor, and the focus too unless it shall stay where it is; or to look alone. */
+export type Coming = 'focus' | 'cursor' | 'look'
 
 export class Navigation {
   private editor: { file: string; view: FileEditor } | null = null
-  private wanted: Spot | null = null
-  private takeFocus = false
+  private wanted: { spot: Spot; coming: Coming } | null = null
 
   /** open shows a file; its editor attaches itself then. */
   constructor(private readonly open: (file: string) => void) {}
@@ -23,31 +25,36 @@ export class Navigation {
   attach(file: string, view: FileEditor): () => void {
     const here = { file, view }
     this.editor = here
-    if (this.wanted?.file === file) this.arrive(this.wanted)
+    this.arrive()
     return () => { if (this.editor === here) this.editor = null }
   }
 
   /** Where this person is, or null when no file is open. */
-  here(): Spot | null {
-    return this.editor === null ? null : { file: this.editor.file, index: this.editor.view.cursor }
+  here(): { file: string; at: number } | null {
+    return this.editor === null ? null : { file: this.editor.file, at: this.editor.view.cursor }
   }
 
-  /** Goes there; focus says whether the editor takes it, which else stays where it is. */
-  go(spot: Spot, focus: boolean): void {
-    this.wanted = spot
-    this.takeFocus = focus
+  go(spot: Spot, coming: Coming): void {
+    this.wanted = { spot, coming }
     this.open(spot.file)
-    if (this.editor?.file === spot.file) this.arrive(spot)
+    this.arrive()
   }
 
   focus(): void {
     this.editor?.view.focus()
   }
 
-  private arrive(spot: Spot): void {
-    this.wanted = null
-    if (spot.index !== null) this.editor?.view.goTo(spot.index)
-    if (this.takeFocus) this.editor?.view.focus()
+  private arrive(): void {
+    if (this.wanted === null || this.editor?.file !== this.wanted.spot.file) return
+    // On a narrow screen the editor is in sight only from the next frame on.
+    requestAnimationFrame(() => {
+      const { wanted, editor } = this
+      if (wanted === null || editor === null || editor.file !== wanted.spot.file) return
+      this.wanted = null
+      const { spot: { at }, coming } = wanted
+      if (at !== null) coming === 'look' ? editor.view.reveal(at) : editor.view.goTo(at)
+      if (coming === 'focus') editor.view.focus()
+    })
   }
 }
 

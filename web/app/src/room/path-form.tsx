@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { t } from '../strings.ts'
 
 export interface PathFormProps {
   /** What stands in the field at first. */
@@ -27,7 +28,7 @@ export function PathForm({ path, label, onDone, onCancel }: PathFormProps) {
   return (
     <form class="path-form" onSubmit={submit}>
       <input
-        aria-label={label} placeholder="name.py" value={text} spellcheck={false} autocomplete="off" data-testid="path-input"
+        aria-label={label} placeholder={t.paths.example} value={text} spellcheck={false} autocomplete="off" data-testid="path-input"
         aria-invalid={problem !== ''} aria-describedby="path-problem" ref={input}
         onInput={(e) => { setText(e.currentTarget.value); setProblem('') }}
         onKeyDown={(e) => { if (e.key === 'Escape') { e.stopPropagation(); onCancel() } }}

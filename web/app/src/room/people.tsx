@@ -4,6 +4,7 @@ import { seatChoices } from '../live/state.ts'
 import { t } from '../strings.ts'
 import { KeyboardIcon, MoreIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
+import { ask } from '../ui/question.tsx'
 import { FollowButton } from './follow-bar.tsx'
 import type { RoomSession } from './session.ts'
 
@@ -68,7 +69,7 @@ function PersonActions({ session, person }: { session: RoomSession; person: Part
             </button>
           )}
           {remove && (
-            <button type="button" class="danger" data-testid="remove" onClick={() => { close(); if (confirm(t.removeConfirm(person.name))) session.removePerson(person) }}>
+            <button type="button" class="danger" data-testid="remove" onClick={() => { close(); void removePerson(session, person) }}>
               {t.remove}
             </button>
           )}
@@ -76,6 +77,10 @@ function PersonActions({ session, person }: { session: RoomSession; person: Part
       )}
     </Popover>
   )
+}
+
+export async function removePerson(session: RoomSession, person: Participant): Promise<void> {
+  if (await ask(t.removeConfirm(person.name), t.remove)) session.removePerson(person)
 }
 
 /** Asks for the name without standing in the way: the suggestion works. */

@@ -6,13 +6,14 @@ import type { RoomLink } from '../links.ts'
 import { LobbyBar } from '../lobby/lobby-bar.tsx'
 import { LobbyPage } from '../lobby/lobby-page.tsx'
 import { keepPage } from '../offline-page.ts'
+import { RunHistory } from '../runs/history-button.tsx'
 import { t } from '../strings.ts'
+import { Questions } from '../ui/question.tsx'
 import { BroughtNotice } from './brought.tsx'
 import { Dock } from './dock.tsx'
 import { EditorPane } from './editor-pane.tsx'
 import { EndPage } from './end-page.tsx'
 import { useRoomKeys } from './keys.ts'
-import { RunOutput } from './run-output.tsx'
 import { RunPane } from './run-pane.tsx'
 import { RoomSession } from './session.ts'
 import { Sidebar } from './sidebar.tsx'
@@ -20,7 +21,7 @@ import { StatusBar } from './status-bar.tsx'
 import { TopBar } from './top-bar.tsx'
 
 type View = 'code' | 'output' | 'room'
-const views: [View, string][] = [['code', t.code], ['output', t.output], ['room', t.room]]
+const views: View[] = ['code', 'output', 'room']
 
 export function RoomPage({ link }: { link: RoomLink }) {
   const session = useMemo(() => new RoomSession(link.room, link.token), [link.room, link.token])
@@ -32,14 +33,13 @@ export function RoomPage({ link }: { link: RoomLink }) {
   const view = useSignal<View>('code')
   const title = useComputed(() => session.title.value)
   useEffect(() => { document.title = `${title.value || t.untitled} · ${t.product}` }, [title.value])
-  // A jump to a line shows the code, where a narrow screen shows something else.
-  useSignalEffect(() => { if (session.runs.jumps.value > 0) view.value = 'code' })
-  const turnTo = session.turnTo.value
-  useEffect(() => {
+  // At once: who goes to a line takes the focus there in the next frame.
+  useSignalEffect(() => {
+    const turnTo = session.turnTo.value
     if (turnTo === null) return
     view.value = turnTo
     session.turnTo.value = null
-  }, [turnTo])
+  })
   useRoomKeys(session, (pane) => { view.value = pane })
 
   if (session.ending.value !== null) return <EndPage ending={session.ending.value} />
@@ -51,8 +51,8 @@ export function RoomPage({ link }: { link: RoomLink }) {
       <TopBar session={session} />
       <LobbyBar session={session} />
       <nav class="views" aria-label={t.room}>
-        {views.map(([name, label]) => (
-          <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{label}</button>
+        {views.map((name) => (
+          <button key={name} type="button" aria-pressed={view.value === name} onClick={() => { view.value = name }}>{t[name]}</button>
         ))}
       </nav>
       <div class="stage">
@@ -65,7 +65,8 @@ export function RoomPage({ link }: { link: RoomLink }) {
       </div>
       <StatusBar session={session} />
       <BroughtNotice session={session} />
-      <RunOutput session={session} />
+      <RunHistory session={session} />
+      <Questions />
       <Notices session={session} />
     </div>
   )

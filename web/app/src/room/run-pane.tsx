@@ -2,9 +2,10 @@ import { useEffect, useRef } from 'preact/hooks'
 import { HistoryButton } from '../runs/history-button.tsx'
 import { RunOptionsButton } from '../runs/run-options.tsx'
 import { FindBar, TerminalBar } from '../runs/terminal-bar.tsx'
-import { runKeys, stopKeys, t } from '../strings.ts'
-import { dark } from '../theme.ts'
+import { t } from '../strings.ts'
+import { theme } from '../theme.ts'
 import { PlayIcon, StopIcon } from '../ui/icons.tsx'
+import { narrow } from '../ui/narrow.ts'
 import { Artefacts } from './artefacts.tsx'
 import { Seat } from './seat.tsx'
 import type { RoomSession } from './session.ts'
@@ -17,7 +18,8 @@ export function RunPane({ session }: { session: RoomSession }) {
     if (place.current !== null) terminal.open(place.current)
     return () => terminal.dispose()
   }, [terminal])
-  useEffect(() => terminal.setDark(dark.value), [terminal, dark.value])
+  useEffect(() => terminal.setTheme(theme.value), [terminal, theme.value])
+  useEffect(() => terminal.setLabel(t.terminalLabel), [terminal, t.locale])
   const mine = session.isDriver.value
   // From pressing Run straight on to typing, for whoever types: that the seat is theirs
   // can come to be known after the run.
@@ -31,7 +33,7 @@ export function RunPane({ session }: { session: RoomSession }) {
   }, [active, mine, run?.number])
   const never = run === null
   return (
-    <section class="run-pane" aria-label={t.output}>
+    <section class="run-pane" role={narrow.value ? 'main' : undefined} aria-label={t.output}>
       <RunBar session={session} />
       <Seat session={session} />
       <TerminalBar session={session} />
@@ -54,16 +56,16 @@ function RunBar({ session }: { session: RoomSession }) {
     <div class="pane-head run-bar">
       <button
         type="button" class="primary" data-testid="run" disabled={active || !mayRun || !session.online.value}
-        title={off ? t.runsDisabled : `${t.run} (${runKeys})`} onClick={() => session.start()}
+        title={off ? t.runsDisabled : `${t.run} (${t.keys.run})`} onClick={() => session.start()}
       >
-        <PlayIcon />{t.run}<kbd class="wide">{runKeys}</kbd>
+        <PlayIcon />{t.run}<kbd class="wide">{t.keys.run}</kbd>
       </button>
       {session.state.value.you?.role !== 'viewer' && <RunOptionsButton session={session} />}
       <button
-        type="button" class="stop" data-testid="stop" disabled={!active || !mayRun} title={`${t.stop} (${stopKeys})`}
+        type="button" class="stop" data-testid="stop" disabled={!active || !mayRun} title={`${t.stop} (${t.keys.stop})`}
         onClick={() => session.stop()}
       >
-        <StopIcon />{t.stop}
+        <StopIcon /><span class="stop-word">{t.stop}</span>
       </button>
       <span class="run-note" data-testid="run-state">{off ? t.runsDisabled : active ? underway(session) : ''}</span>
       <HistoryButton session={session} />

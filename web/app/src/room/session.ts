@@ -22,8 +22,9 @@ import { plainText } from '../terminal/text.ts'
 import { Lobby } from '../live/lobby.ts'
 import { Tests, type TestCase } from '../live/tests.ts'
 import { NotesSession } from '../notes/notes-session.ts'
-import { RunTerminal } from '../terminal/terminal.ts'
+import { RoomTerminal } from '../terminal/room-terminal.ts'
 import { testsOf } from '../tests/tests-api.ts'
+import { narrow } from '../ui/narrow.ts'
 import type { Panel } from './dock.tsx'
 import { Gather } from './gather.ts'
 import { anchorOf, fromAnchor, Navigation, type Spot } from './navigation.ts'
@@ -53,12 +54,10 @@ export class RoomSession {
   readonly openFile = signal('')
   /** Whether the dialog to open a file by its name is up. */
   readonly quickOpen = signal(false)
-  /** A place that the editor is to show; each is another object. */
-  readonly revealed = signal<{ file: string; pos: number } | null>(null)
   readonly doc: DocSession
   readonly tabs: Tabs
   readonly follow: Follow
-  readonly terminal: RunTerminal
+  readonly terminal: RoomTerminal
   /** The shown run beside the code: its age, the places that it names, what a compiler said. */
   readonly runs: RunView
   readonly runOptions: Signal<RunOptions>
@@ -66,7 +65,7 @@ export class RoomSession {
   readonly panel = signal<Panel | null>(null)
   /** The pane that a narrow screen is to show; null once it does. */
   readonly turnTo = signal<'code' | 'output' | null>(null)
-  /** The earlier run whose output is looked at. */
+  /** The run that the history shows: null while that is shut, 0 for the last. */
   readonly shownRun = signal<number | null>(null)
   readonly chat = new Chat((msg) => this.live.send(msg), t.chat.offline)
   readonly tests: Tests
@@ -108,7 +107,7 @@ export class RoomSession {
     this.tests = new Tests(this.testsApi)
     const session = identity.newSession()
     const origin = socketOrigin(location.origin)
-    this.terminal = new RunTerminal({
+    this.terminal = new RoomTerminal({
       label: t.terminalLabel,
       onInput: (text) => this.type(text),
       onSize: (cols, rows) => { if (this.isDriver.value && this.active.value) this.live.send({ type: 'resize', cols, rows }) },
@@ -132,7 +131,6 @@ export class RoomSession {
       filesOf: (run) => api.filesOfRun(room, run, this.token),
       editsSince: (run) => api.editsSince(room, run, this.token),
       transcript: async (run) => plainText(await this.runOutput(run)).split('\n'),
-      open: (file) => { this.openFile.value = file },
     })
     // What came while this page was away came as one: the server knows how many edits it is.
     this.doc.provider.on('sync', (synced) => { if (synced) void this.runs.code.recount(this.state.value.run) })
@@ -144,13 +142,13 @@ export class RoomSession {
         if (index === null || !this.doc.files.value.some((f) => f.id === file)) return false
         const back = this.navigation.here()
         this.turnTo.value = 'code'
-        this.navigation.go({ file, index }, document.activeElement?.closest('.cm-editor') != null)
+        this.navigation.go({ file, at: index }, document.activeElement?.closest('.cm-editor') != null ? 'focus' : 'cursor')
         return { back }
       },
     })
     this.tabs = new Tabs(room, this.doc.files, this.shown, (id) => { this.openFile.value = id })
     this.follow = new Follow({
-      doc: this.doc, people: () => this.state.value.participants, openFile: this.openFile, reveal: (file, pos) => this.reveal(file, pos),
+      doc: this.doc, people: () => this.state.value.participants, openFile: this.openFile, look: (spot) => this.navigation.go(spot, 'look'),
     })
     this.offline = new OfflineCopy(room, this.doc)
     if (this.before !== undefined && this.before.role !== 'viewer') this.offline.start()
@@ -203,16 +201,6 @@ export class RoomSession {
     this.tabs.forget()
   }
 
-  // Places.
-
-  /** Opens a file here and brings a place of its text into sight. */
-  reveal(file: string, pos: number): void {
-    batch(() => {
-      this.openFile.value = file
-      this.revealed.value = { file, pos }
-    })
-  }
-
   // Runs.
 
   start(): void {
@@ -241,10 +229,15 @@ export class RoomSession {
 
   /** Goes to where a line that the shown run has named is now. */
   goToPlace(place: Place): void {
-    void this.runs.goTo(place).then((there) => { if (!there) this.tell(t.runs.placeGone(place.path)) })
+    void this.runs.spotOf(place).then((spot) => { spot === null ? this.tell(t.runs.placeGone(place.path)) : this.goTo(spot) })
   }
 
-  readonly listRuns = (): Promise<Run[]> => api.runs(this.room, this.token)
+  /** The last runs, and one more that may be older; 0 is none more. */
+  async listRuns(more: number): Promise<Run[]> {
+    const all = await api.runs(this.room, this.token)
+    return more === 0 || all.some((run) => run.number === more) ? all : [...all, await api.run(this.room, more, this.token)]
+  }
+
   readonly runFiles = (run: number): Promise<CodeFile[]> => api.filesOfRun(this.room, run, this.token)
   readonly runOutput = (run: number): Promise<Uint8Array> => api.runOutput(this.room, run, this.token)
 
@@ -252,7 +245,13 @@ export class RoomSession {
     if (!this.mayRun.value || this.active.value) return
     this.startedAt = performance.now()
     this.tell('') // what kept the last try from starting is over
-    this.live.send({ type: 'run.start', ...this.terminal.size, ...how })
+    this.sendStart(how)
+  }
+
+  /** A program is told the size of its terminal when it begins. */
+  private sendStart(how: RunStart): void {
+    const send = (): void => { this.live.send({ type: 'run.start', ...this.terminal.size, ...how }) }
+    this.terminal.ready().then(send, send)
   }
 
   /** Whether the run that just began is the one this person asked for. */
@@ -333,7 +332,7 @@ export class RoomSession {
   // Tests.
 
   runTests(): void {
-    if (this.mayRun.value && !this.active.value) this.live.send({ type: 'run.start', mode: 'tests', ...this.terminal.size })
+    if (this.mayRun.value && !this.active.value) this.sendStart({ mode: 'tests' })
   }
 
   /** Replaces all test cases; its error is the server's. */
@@ -353,7 +352,7 @@ export class RoomSession {
   goTo(spot: Spot): void {
     this.uncover()
     this.turnTo.value = 'code'
-    this.navigation.go(spot, true)
+    this.navigation.go(spot, 'focus')
   }
 
   /** Shows what a run printed: the present one in the terminal. */
@@ -363,17 +362,14 @@ export class RoomSession {
       this.turnTo.value = 'output'
       this.terminal.focus()
     } else {
+      this.uncover()
       this.shownRun.value = run
     }
   }
 
   /** Shuts a panel that stands in front of the panes, as on a phone. */
   uncover(): void {
-    if (matchMedia('(max-width: 820px)').matches) this.panel.value = null
-  }
-
-  outputOf(run: number, signal: AbortSignal): Promise<string> {
-    return api.printed(this.room, run, this.token, signal)
+    if (narrow.value) this.panel.value = null
   }
 
   /** Brings everybody where this host is. */
@@ -381,7 +377,7 @@ export class RoomSession {
     const here = this.navigation.here()
     const you = this.state.value.you
     if (here === null || you === null) return
-    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.index ?? 0) })
+    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.at) })
     this.announcement.value = t.bring.done
     this.tell(t.bring.done)
   }
@@ -513,7 +509,8 @@ export class RoomSession {
 
   private rotated(role: Role, token: string): void {
     this.setToken(role, token)
-    if (this.state.value.you?.role !== role) return
+    // One who waits keeps their way in when somebody else who waits is turned away.
+    if ((this.lobby.you ?? this.state.value.you)?.role !== role) return
     this.token = token
     history.replaceState(null, '', roomLink('', this.room, token))
     this.live.setToken(token)

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { Role } from '../live/messages.ts'
 import { t } from '../strings.ts'
+import { ask } from '../ui/question.tsx'
 import type { RoomSession } from './session.ts'
 
 const kinds = [
@@ -30,8 +31,8 @@ interface ShareRowProps {
 function ShareRow({ session, role, label, hint, renewable }: ShareRowProps) {
   const [copied, setCopied] = useState(false)
   const link = session.shareLink(role)
-  const renew = (): void => {
-    if (confirm(t.shareRenewConfirm(role))) void session.renewLink(role)
+  const renew = async (): Promise<void> => {
+    if (await ask(t.shareRenewConfirm(role), t.shareRenew)) await session.renewLink(role)
   }
   const copy = async (input: HTMLInputElement | null): Promise<void> => {
     input?.select()
@@ -44,7 +45,7 @@ function ShareRow({ session, role, label, hint, renewable }: ShareRowProps) {
       <h2>{label} <small>{hint}</small></h2>
       {link === null ? (
         <p class="soft">
-          {t.shareUnknown} {renewable && <button type="button" class="text" onClick={renew}>{t.shareRenew}</button>}
+          {t.shareUnknown} {renewable && <button type="button" class="text" onClick={() => void renew()}>{t.shareRenew}</button>}
         </p>
       ) : (
         <div class="share-line">

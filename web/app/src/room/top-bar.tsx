@@ -6,7 +6,7 @@ import { languageName } from '../start/language-picker.tsx'
 import { HistoryIcon, Logo, ShareIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
 import { SettingsIcon } from '../ui/room-icons.tsx'
-import { ThemeButton } from '../ui/theme-button.tsx'
+import { LookButton } from '../ui/look-button.tsx'
 import { FollowButton } from './follow-bar.tsx'
 import { Avatar } from './people.tsx'
 import type { RoomSession } from './session.ts'
@@ -40,7 +40,7 @@ export function TopBar({ session }: { session: RoomSession }) {
         </Popover>
       )}
       <a class="secondary square" data-testid="to-playback" href={playbackLink(session.room, session.pass)} aria-label={t.playback.open} title={t.playback.open}><HistoryIcon /></a>
-      <ThemeButton />
+      <LookButton />
     </header>
   )
 }

@@ -40,11 +40,11 @@ export function Ended({ run }: { run: Run }) {
       {run.usage != null && (
         <span class="usage">
           {run.compile !== undefined && run.status !== 'compile_failed' && (
-            <span data-testid="compile" title="time to compile">{run.compile.cached ? t.compiledBefore : t.compiledIn(duration(run.compile.usage.wall_ms))}</span>
+            <span data-testid="compile" title={t.usage.compile}>{run.compile.cached ? t.compiledBefore : t.compiledIn(duration(run.compile.usage.wall_ms))}</span>
           )}
           <span class="cpu" data-testid="cpu" title={t.runs.cpuTitle}>{t.runs.cpu(duration(run.usage.cpu_ms))}</span>
-          <span data-testid="time" title="wall time">{duration(run.usage.wall_ms)}</span>
-          <span data-testid="memory" title="most memory in use">{bytes(run.usage.memory_peak_bytes)}</span>
+          <span data-testid="time" title={t.usage.wall}>{duration(run.usage.wall_ms)}</span>
+          <span data-testid="memory" title={t.usage.memory}>{bytes(run.usage.memory_peak_bytes)}</span>
         </span>
       )}
     </>

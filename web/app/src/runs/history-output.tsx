@@ -5,7 +5,7 @@ import type { Run } from '../live/messages.ts'
 import type { RoomSession } from '../room/session.ts'
 import { t } from '../strings.ts'
 import { RunTerminal } from '../terminal/terminal.ts'
-import { dark } from '../theme.ts'
+import { theme } from '../theme.ts'
 import type { CodeFile } from './code.ts'
 import { lineNow, linesOf } from './lines.ts'
 import { findPlaces } from './places.ts'
@@ -33,7 +33,7 @@ export function OutputAgain({ session, run, onLeave }: OutputProps) {
         const file = then.current.find((f) => f.path === path)
         if (file === undefined || !session.doc.files.value.some((f) => f.id === file.id)) return session.tell(t.runs.placeGone(path))
         const now = textOf(session.doc.doc, file.id).toString()
-        session.runs.goToFile({ file: file.id, line: lineNow(linesOf(file.content), linesOf(now), line - 1) + 1, column })
+        session.goTo({ file: file.id, at: { line: lineNow(linesOf(file.content), linesOf(now), line - 1) + 1, column } })
       },
     },
   }), [])
@@ -42,7 +42,7 @@ export function OutputAgain({ session, run, onLeave }: OutputProps) {
     if (place.current !== null) terminal.open(place.current)
     return () => terminal.dispose()
   }, [terminal])
-  useEffect(() => terminal.setDark(dark.value), [terminal, dark.value])
+  useEffect(() => terminal.setTheme(theme.value), [terminal, theme.value])
   useEffect(() => {
     let gone = false
     // Without them, as where history is gone, the output has no links.

@@ -5,7 +5,7 @@ import type { Run } from '../live/messages.ts'
 import { Ended } from '../room/verdict-line.tsx'
 import type { RoomSession } from '../room/session.ts'
 import { languageName } from '../start/language-picker.tsx'
-import { t, verdict } from '../strings.ts'
+import { dateTime, t, timeOfDay, verdict } from '../strings.ts'
 import { PlayIcon } from '../ui/icons.tsx'
 import { CodeThen, CodeChanges } from './history-code.tsx'
 import { OutputAgain } from './history-output.tsx'
@@ -13,13 +13,15 @@ import { moveBetween } from './terminal-bar.tsx'
 
 export interface HistoryProps {
   session: RoomSession
+  /** The number of the run that is chosen at first; the last where there is none of it. */
+  shown: number
   onClose(): void
 }
 
 /** How many runs the server lists. */
 const LISTED = 100
 
-export function History({ session, onClose }: HistoryProps) {
+export function History({ session, shown, onClose }: HistoryProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [runs, setRuns] = useState<Run[] | null>(null)
   const [failed, setFailed] = useState('')
@@ -27,11 +29,11 @@ export function History({ session, onClose }: HistoryProps) {
   const present = session.state.value.run
   useEffect(() => { dialog.current?.showModal() }, [])
   useEffect(() => {
-    session.listRuns().then((all) => {
+    session.listRuns(shown).then((all) => {
       setRuns(all)
       setFailed('')
       // Whoever looks at a run goes on to do so when another comes.
-      setChosen((before) => before ?? all[0]?.number ?? null)
+      setChosen((before) => before ?? (all.find((r) => r.number === shown) ?? all[0])?.number ?? null)
     })
       .catch((err: unknown) => setFailed(err instanceof Error ? err.message : String(err)))
   }, [present?.number, present?.state])
@@ -88,11 +90,11 @@ function timeOf({ created_at: at }: Run): string {
   if (at === undefined) return ''
   const when = new Date(at)
   const today = when.toDateString() === new Date().toDateString()
-  return today ? when.toLocaleTimeString() : when.toLocaleString()
+  return today ? timeOfDay(when, 'medium') : dateTime(when)
 }
 
-const views = [['output', t.runs.output], ['code', t.runs.code], ['changes', t.runs.changes]] as const
-type View = (typeof views)[number][0]
+const views = ['output', 'code', 'changes'] as const
+type View = (typeof views)[number]
 
 function Details({ session, run, onLeave }: { session: RoomSession; run: Run; onLeave(): void }) {
   const [view, setView] = useState<View>('output')
@@ -106,8 +108,8 @@ function Details({ session, run, onLeave }: { session: RoomSession; run: Run; on
     <section class="runs-details" aria-label={t.runs.number(run.number)} data-testid="runs-details" data-run={run.number}>
       <div class="runs-head">
         <span class="runs-views" role="group" aria-label={t.runs.views}>
-          {views.map(([name, label]) => (
-            <button key={name} type="button" class="quiet small" aria-pressed={view === name} data-testid={`runs-${name}`} onClick={() => setView(name)}>{label}</button>
+          {views.map((name) => (
+            <button key={name} type="button" class="quiet small" aria-pressed={view === name} data-testid={`runs-${name}`} onClick={() => setView(name)}>{t.runs[name]}</button>
           ))}
         </span>
         <span class="spacer" />

@@ -1,8 +1,8 @@
-// The shown run in the editor: a calm bar beside lines that have changed since, what the
-// compiler said, and the way to a line.
+// The shown run in the editor: a calm bar beside lines that have changed since, and what
+// the compiler said.
 import { effect } from '@preact/signals'
-import { EditorSelection, RangeSet, StateEffect, StateField, type Extension, type Range, type Text } from '@codemirror/state'
-import { EditorView, gutter, GutterMarker, keymap, ViewPlugin } from '@codemirror/view'
+import { RangeSet, StateEffect, StateField, type Extension, type Range, type Text } from '@codemirror/state'
+import { gutter, GutterMarker, keymap, ViewPlugin, type EditorView } from '@codemirror/view'
 import { t } from '../strings.ts'
 import type { Change } from './lines.ts'
 import type { Problem } from './places.ts'
@@ -11,7 +11,7 @@ import type { RunView } from './view.ts'
 type Mark = Change | 'problem'
 
 class LineMarker extends GutterMarker {
-  constructor(private readonly kind: Mark, private readonly words: string) {
+  constructor(private readonly kind: Mark, private readonly words: () => string) {
     super()
     this.elementClass = `line-mark line-mark-${kind}`
   }
@@ -22,15 +22,15 @@ class LineMarker extends GutterMarker {
 
   override toDOM(): Node {
     const mark = document.createElement('span')
-    mark.title = this.words
+    mark.title = this.words()
     return mark
   }
 }
 
 const markers: Record<Mark, LineMarker> = {
-  changed: new LineMarker('changed', t.runs.lineChanged),
-  removed: new LineMarker('removed', t.runs.linesRemoved),
-  problem: new LineMarker('problem', t.runs.problemHere),
+  changed: new LineMarker('changed', () => t.runs.lineChanged),
+  removed: new LineMarker('removed', () => t.runs.linesRemoved),
+  problem: new LineMarker('problem', () => t.runs.problemHere),
 }
 
 /** Marks by line, from 0; they move with the text until they are set again. */
@@ -82,11 +82,6 @@ export function runInEditor(runs: RunView, file: string): Extension {
         const problems = runs.problems.value.get(file) ?? []
         soon(() => void showProblems(view, problems, () => gone))
       }),
-      effect(() => {
-        const jump = runs.jump.value
-        // On a narrow screen the editor is in sight only from the next frame on.
-        if (jump?.file === file) requestAnimationFrame(() => { if (!gone && runs.arrive(jump)) goTo(view, jump.line, jump.column) })
-      }),
     ]
     return { destroy: () => { gone = true; for (const stop of stops) stop() } }
   })
@@ -94,13 +89,6 @@ export function runInEditor(runs: RunView, file: string): Extension {
     changes.field, faults.field, problemKeys, follow,
     gutter({ class: 'cm-run-marks', markers: (view) => [view.state.field(changes.field), view.state.field(faults.field)] }),
   ]
-}
-
-function goTo(view: EditorView, line: number, column: number): void {
-  const at = view.state.doc.line(Math.max(1, Math.min(line, view.state.doc.lines)))
-  const head = Math.min(at.to, at.from + Math.max(0, column - 1))
-  view.dispatch({ selection: EditorSelection.cursor(head), effects: EditorView.scrollIntoView(head, { y: 'center' }) })
-  view.focus()
 }
 
 async function showProblems(view: EditorView, problems: readonly Problem[], gone: () => boolean): Promise<void> {

@@ -63,6 +63,10 @@ export function splitArgs(text: string): Split {
   return { args }
 }
 
+/** Writes arguments so that splitArgs gives them again. */
+export const joinArgs = (args: readonly string[]): string =>
+  args.map((arg) => (/^[^\s'"\\]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`)).join(' ')
+
 /** What run.start is told of the options; entry only while there is such a file. */
 export function startFields(options: RunOptions, paths: readonly string[]): RunStart {
   const split = splitArgs(options.args)

@@ -1,8 +1,8 @@
-import { useId } from 'preact/hooks'
 import type { RoomSession } from '../room/session.ts'
 import { bytes, t } from '../strings.ts'
 import { ChevronIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
+import { Arguments } from './arguments.tsx'
 import { defaultOptions, splitArgs, type RunOptions } from './options.ts'
 
 export function RunOptionsButton({ session }: { session: RoomSession }) {
@@ -36,7 +36,7 @@ function Panel({ session }: { session: RoomSession }) {
   return (
     <div class="run-options-panel">
       <Entry session={session} />
-      <Arguments text={options.args} onChange={(args) => set({ args })} />
+      <Arguments text={options.args} testid="run-args" onChange={(args) => set({ args })} />
       <fieldset>
         <legend>{t.runs.mode}</legend>
         <Mode mode="terminal" label={t.runs.terminal} hint={t.runs.terminalHint} options={options} onChange={set} />
@@ -73,27 +73,6 @@ function Entry({ session }: { session: RoomSession }) {
       </select>
       {gone && <small class="problem">{t.runs.entryGone(chosen)}</small>}
     </label>
-  )
-}
-
-function Arguments({ text, onChange }: { text: string; onChange(text: string): void }) {
-  const id = useId()
-  const split = splitArgs(text)
-  return (
-    <div class="field">
-      <label for={id}>{t.runs.args}</label>
-      <input
-        type="text" id={id} value={text} spellcheck={false} autocomplete="off" placeholder={t.runs.argsPlaceholder} data-testid="run-args"
-        aria-describedby={`${id}-split`} aria-invalid={'unclosed' in split} title={t.runs.argsHint} onInput={(e) => onChange(e.currentTarget.value)}
-      />
-      <div class="args-split" id={`${id}-split`} data-testid="run-args-split">
-        {'unclosed' in split
-          ? <span class="problem">{t.runs.unclosed[split.unclosed]}</span>
-          : split.args.length === 0
-            ? <small>{t.runs.argsNone}</small>
-            : <><small>{t.runs.argsSplit(split.args.length)}</small> {split.args.map((arg, at) => <code key={at}>{arg === '' ? <i>{t.runs.emptyArg}</i> : arg}</code>)}</>}
-      </div>
-    </div>
   )
 }
 

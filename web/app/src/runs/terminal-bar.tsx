@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { RoomSession } from '../room/session.ts'
 import { t } from '../strings.ts'
+import { spoken } from '../terminal/spoken.ts'
 import type { RunTerminal } from '../terminal/terminal.ts'
 import { ClearIcon, CloseIcon, CopyIcon, DownIcon, PlaceIcon, SearchIcon, UpIcon } from '../ui/icons.tsx'
 import { Popover } from '../ui/popover.tsx'
@@ -24,7 +25,7 @@ export function TerminalBar({ session }: { session: RoomSession }) {
         <Problems session={session} />
         <span class="soft" data-testid="who-types">{whoTypes(session)}</span>
       </span>
-      <Spoken terminal={terminal} />
+      <Spoken />
       <Popover label={t.runs.places} class="quiet square" testid="places" face={<PlaceIcon />}>
         {(close) => <Places session={session} onGo={close} />}
       </Popover>
@@ -36,12 +37,11 @@ export function TerminalBar({ session }: { session: RoomSession }) {
 }
 
 /** In sight only for who comes by keyboard: a terminal is drawn, and reading it aloud must be asked for. */
-function Spoken({ terminal }: { terminal: RunTerminal }) {
-  const spoken = terminal.spoken.value
+function Spoken() {
   return (
     <button
-      type="button" class="secondary small spoken" data-testid="spoken" aria-pressed={spoken}
-      onClick={() => { terminal.spoken.value = !spoken }}
+      type="button" class="secondary small spoken" data-testid="spoken" aria-pressed={spoken.value}
+      onClick={() => { spoken.value = !spoken.value }}
     >
       {t.runs.spoken}
     </button>
@@ -57,7 +57,7 @@ function Problems({ session }: { session: RoomSession }) {
   return (
     <button
       type="button" class="text problems" data-testid="problems" title={t.runs.problemsHint}
-      onClick={() => { if (problem !== undefined) session.runs.goToFile({ file, line: problem.line, column: problem.column }) }}
+      onClick={() => { if (problem !== undefined) session.goTo({ file, at: { line: problem.line, column: problem.column } }) }}
     >
       {t.runs.problems(count)}
     </button>
@@ -117,7 +117,7 @@ export function moveBetween(event: KeyboardEvent): void {
   buttons[Math.max(0, Math.min(at + step, buttons.length - 1))]?.focus()
 }
 
-export function FindBar({ terminal }: { terminal: RunTerminal }) {
+export function FindBar({ terminal }: { terminal: Pick<RunTerminal, 'finding' | 'matches' | 'find' | 'endFind'> }) {
   const [text, setText] = useState('')
   const field = useRef<HTMLInputElement>(null)
   const open = terminal.finding.value

@@ -2,18 +2,11 @@
 // names, and what a compiler said of them.
 import { signal } from '@preact/signals'
 import type { Run } from '../live/messages.ts'
+import type { Spot } from '../room/navigation.ts'
 import { RunCode, type RunCodeOptions } from './code.ts'
 import { findProblems, type Place, type Problem } from './places.ts'
 
-export interface Jump {
-  file: string
-  line: number
-  column: number
-}
-
 export interface RunViewOptions extends RunCodeOptions {
-  /** Opens a file in the editor. */
-  open(file: string): void
   /** The lines of all that a run has printed that was over before this page knew of it. */
   transcript(run: number): Promise<string[]>
 }
@@ -22,10 +15,6 @@ export class RunView {
   readonly code: RunCode
   /** What the compiler said, by file id, at the lines where that is now. */
   readonly problems = signal<ReadonlyMap<string, Problem[]>>(new Map())
-  /** Where the editor is asked to go; null when it is there. */
-  readonly jump = signal<Jump | null>(null)
-  /** Counts the jumps, for what must come into sight before the editor can go there. */
-  readonly jumps = signal(0)
   private run = 0
 
   constructor(private readonly opts: RunViewOptions) {
@@ -63,25 +52,10 @@ export class RunView {
     if (this.run === run.number) this.problems.value = placed
   }
 
-  /** Goes to where a line that was printed is now; false when that is nowhere. */
-  async goTo({ path, line, column }: Place): Promise<boolean> {
+  /** Where a line that was printed is now: null when that is nowhere. */
+  async spotOf({ path, line, column }: Place): Promise<Spot | null> {
     const now = await this.code.placeNow(path, line)
-    if (now === null) return false
-    this.goToFile({ ...now, column })
-    return true
-  }
-
-  goToFile(jump: Jump): void {
-    this.opts.open(jump.file)
-    this.jumps.value++
-    this.jump.value = { ...jump }
-  }
-
-  /** Takes up a jump: true for the one editor that does. */
-  arrive(jump: Jump): boolean {
-    if (this.jump.value !== jump) return false
-    this.jump.value = null
-    return true
+    return now === null ? null : { file: now.file, at: { line: now.line, column } }
   }
 
   private turnTo(run: number): void {

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { roomLink } from '../links.ts'
 import { forgetRoom, recentRooms } from '../recent.ts'
-import { t } from '../strings.ts'
+import { dateTime, t } from '../strings.ts'
 import { CloseIcon } from '../ui/icons.tsx'
 
 /** Rooms that were open here before; nothing where there are none. */
@@ -18,7 +18,7 @@ export function RecentList() {
             <li key={`${r.room} ${r.role}`}>
               <a href={roomLink('', r.room, r.token)}>
                 <b>{title}</b>
-                <small>{t.roles[r.role]} · <time dateTime={new Date(r.at).toISOString()}>{t.recent.when(r.at)}</time></small>
+                <small>{t.roles[r.role]} · <time dateTime={new Date(r.at).toISOString()}>{dateTime(new Date(r.at))}</time></small>
               </a>
               <button
                 type="button" class="quiet square" aria-label={t.recent.remove(title)} title={t.recent.remove(title)}

@@ -6,7 +6,7 @@ import { parseRoomLink, roomLink } from '../links.ts'
 import type { Language } from '../live/messages.ts'
 import { t } from '../strings.ts'
 import { Logo } from '../ui/icons.tsx'
-import { ThemeButton } from '../ui/theme-button.tsx'
+import { LookButton } from '../ui/look-button.tsx'
 import { LanguagePicker } from './language-picker.tsx'
 import { RecentList } from './recent-list.tsx'
 
@@ -15,7 +15,7 @@ export function StartPage() {
     <div class="start">
       <header class="start-bar">
         <span class="brand"><Logo />{t.product}</span>
-        <ThemeButton />
+        <LookButton />
       </header>
       <main class="start-main">
         <h1>{t.tagline}</h1>

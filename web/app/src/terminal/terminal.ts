@@ -1,13 +1,14 @@
 // The terminal pane: xterm.js, fed with output frames, and the driver's typing
 // out of it.
-import { effect, signal } from '@preact/signals'
+import { effect, signal, type Signal } from '@preact/signals'
 import { FitAddon } from '@xterm/addon-fit'
 import type { ISearchOptions, SearchAddon } from '@xterm/addon-search'
 import { Terminal } from '@xterm/xterm'
-import { keep, load, local } from '../identity.ts'
 import { OutputCursor, PTY, STDERR, type OutputFrame } from '../live/frames.ts'
 import { placeLinks, printedLines, type PlaceLinks } from './links.ts'
-import { matchColours, terminalTheme } from './look.ts'
+import type { Theme } from '../theme.ts'
+import { matchColours, minimumContrast, terminalTheme } from './look.ts'
+import { spoken } from './spoken.ts'
 import { withReturns } from './text.ts'
 import { drawByWebGL } from './webgl.ts'
 
@@ -29,27 +30,32 @@ const RED = '\x1b[31m'
 const DIM = '\x1b[2m'
 const PLAIN = '\x1b[0m'
 const LINES_KEPT = 20_000
-const SPOKEN = 'corun.spoken'
-/** Whether terminals can be read by a screen reader, which costs time where much is printed: for all of this browser's. */
-const spoken = signal(load<boolean>(local, SPOKEN) === true)
 
-export class RunTerminal {
+/** What the bar that finds text in a terminal reads. */
+export interface Finding {
+  /** Whether something is looked for in the output. */
+  readonly finding: Signal<boolean>
+  readonly matches: Signal<Matches>
+}
+
+export class RunTerminal implements Finding {
   private readonly term: Terminal
   private readonly fit = new FitAddon()
   private readonly cursor = new OutputCursor()
   private readonly encoder = new TextEncoder()
   private watcher: ResizeObserver | undefined
   private accepts = false
-  private dark = false
+  private theme: Theme = { dark: false, contrast: false }
   private gone = false
   private search: Promise<SearchAddon> | undefined
-  /** Whether something is looked for in the output. */
-  readonly finding = signal(false)
-  readonly spoken = spoken
+  readonly finding: Signal<boolean>
+  readonly matches: Signal<Matches>
   private readonly stopFollowing: () => void
-  readonly matches = signal<Matches>({ at: 0, of: 0 })
 
-  constructor(private readonly opts: TerminalOptions) {
+  /** shown is who shows what is found, where that was there first. */
+  constructor(private readonly opts: TerminalOptions, shown?: Finding) {
+    this.finding = shown?.finding ?? signal(false)
+    this.matches = shown?.matches ?? signal<Matches>({ at: 0, of: 0 })
     this.term = new Terminal({
       allowProposedApi: true, // marks on what was found
       cursorBlink: false,
@@ -60,16 +66,13 @@ export class RunTerminal {
       fontSize: 13,
       lineHeight: 1.3,
       scrollback: LINES_KEPT,
-      theme: terminalTheme(false),
+      theme: terminalTheme(this.theme),
     })
     this.term.loadAddon(this.fit)
     this.term.onData((text) => { if (this.accepts) this.opts.onInput(text) })
     this.term.onResize(({ cols, rows }) => this.opts.onSize(cols, rows))
     this.term.attachCustomKeyEventHandler((event) => this.takesKey(event))
-    this.stopFollowing = effect(() => {
-      this.term.options.screenReaderMode = spoken.value
-      keep(local, SPOKEN, spoken.value ? true : null)
-    })
+    this.stopFollowing = effect(() => { this.term.options.screenReaderMode = spoken.value })
     if (opts.places !== undefined) this.term.registerLinkProvider(placeLinks(this.term, opts.places))
   }
 
@@ -97,9 +100,15 @@ export class RunTerminal {
     this.term.options.cursorStyle = accepts ? 'block' : 'bar'
   }
 
-  setDark(dark: boolean): void {
-    this.dark = dark
-    this.term.options.theme = terminalTheme(dark)
+  setTheme(theme: Theme): void {
+    this.theme = theme
+    this.term.options.theme = terminalTheme(theme)
+    this.term.options.minimumContrastRatio = minimumContrast(theme)
+  }
+
+  /** What a screen reader calls the terminal. */
+  setLabel(label: string): void {
+    this.term.textarea?.setAttribute('aria-label', label)
   }
 
   /** Turns to a run: another one than before begins on an empty screen. */
@@ -164,7 +173,7 @@ export class RunTerminal {
     const search = await (this.search ??= this.loadSearch())
     if (this.gone) return
     if (text === '') return this.stopMatching(search)
-    const options: ISearchOptions = { incremental: way === 'typing', decorations: matchColours(this.dark) }
+    const options: ISearchOptions = { incremental: way === 'typing', decorations: matchColours(this.theme) }
     if (way === 'before') search.findPrevious(text, options)
     else search.findNext(text, options)
   }

@@ -2,6 +2,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import type { Language } from '../live/messages.ts'
 import type { Match } from '../live/tests.ts'
+import { Arguments } from '../runs/arguments.tsx'
 import { languageName } from '../start/language-picker.tsx'
 import { t } from '../strings.ts'
 import type { Draft, DraftProblem } from './draft.ts'
@@ -38,7 +39,7 @@ export function CaseForm({ draft, problem, languages, onChange }: CaseFormProps)
         {t.tests.hiddenHint}
       </label>
       <Field label={t.tests.stdin}><textarea rows={3} spellcheck={false} value={draft.stdin} {...field('stdin')} /></Field>
-      <Field label={t.tests.argsHint}><textarea rows={1} spellcheck={false} value={draft.args} {...field('args')} /></Field>
+      <Arguments text={draft.args} name="args" testid="case-args" onChange={(args) => set({ args })} />
       <Field label={t.tests.match}>
         <select value={draft.match} data-testid="case-match" onChange={(e) => set({ match: e.currentTarget.value as Match })}>
           {matches.map((match) => <option key={match} value={match}>{t.tests.matches[match]}</option>)}

@@ -1,4 +1,5 @@
 // A test case while a host edits it: what the form's fields hold, and back.
+import { joinArgs, splitArgs } from '../runs/options.ts'
 import type { CaseLimits, Checker, Match, TestCase } from '../live/tests.ts'
 import { t } from '../strings.ts'
 
@@ -38,7 +39,7 @@ const number = (value: number | undefined, unit = 1): string => (value === undef
 export function draftOf(c: TestCase, language: string): Draft {
   return {
     ...emptyDraft(c.name, language),
-    id: c.id, hidden: c.hidden, points: String(c.points), stdin: c.stdin, args: c.args.join('\n'), match: c.match, expected: c.expected,
+    id: c.id, hidden: c.hidden, points: String(c.points), stdin: c.stdin, args: joinArgs(c.args), match: c.match, expected: c.expected,
     tolerance: c.tolerance === undefined ? '0' : String(c.tolerance),
     checkerLanguage: c.checker?.language ?? language, checkerSource: c.checker?.source ?? '', checkerFiles: c.checker?.files,
     wall: number(c.limits?.wall_ms, 1000), cpu: number(c.limits?.cpu_ms, 1000), memory: number(c.limits?.memory_bytes, MIB),
@@ -62,6 +63,8 @@ export function problemOf(draft: Draft): DraftProblem | null {
   const wrong = (field: keyof Draft, words: string): DraftProblem => ({ field, words })
   if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(draft.name)) return wrong('name', t.tests.nameBad)
   if (new TextEncoder().encode(draft.name.trim()).length > 200) return wrong('name', t.tests.nameLong)
+  const args = splitArgs(draft.args)
+  if ('unclosed' in args) return wrong('args', t.tests.argsBad(t.runs.unclosed[args.unclosed]))
   if (!Number.isFinite(read(draft.points) ?? NaN)) return wrong('points', t.tests.pointsBad)
   if (draft.match === 'numeric' && Number.isNaN(read(draft.tolerance))) return wrong('tolerance', t.tests.toleranceBad)
   if (draft.match === 'checker' && draft.checkerFiles === undefined && draft.checkerSource.trim() === '') return wrong('checkerSource', t.tests.checkerMissing)
@@ -75,13 +78,14 @@ export function problemOf(draft: Draft): DraftProblem | null {
 /** The case that a draft without a problem stands for. */
 export function caseOf(draft: Draft): TestCase {
   const limits: CaseLimits = {}
+  const args = splitArgs(draft.args)
   const [wall, cpu, memory] = [read(draft.wall), read(draft.cpu), read(draft.memory)]
   if (wall !== undefined) limits.wall_ms = wall * 1000
   if (cpu !== undefined) limits.cpu_ms = cpu * 1000
   if (memory !== undefined) limits.memory_bytes = Math.round(memory * MIB)
   const made: TestCase = {
     id: draft.id, name: draft.name.trim(), hidden: draft.hidden, points: read(draft.points) ?? 0, stdin: draft.stdin,
-    args: draft.args === '' ? [] : draft.args.replace(/\n$/, '').split('\n'), match: draft.match, expected: draft.match === 'checker' ? '' : draft.expected,
+    args: 'args' in args ? args.args : [], match: draft.match, expected: draft.match === 'checker' ? '' : draft.expected,
   }
   if (Object.keys(limits).length > 0) made.limits = limits
   if (draft.match === 'numeric') made.tolerance = read(draft.tolerance) ?? 0

@@ -1,5 +1,6 @@
 // What a test gives and expects, and what was printed instead.
 import type { TestCase, TestResult } from '../live/tests.ts'
+import { joinArgs } from '../runs/options.ts'
 import { t } from '../strings.ts'
 import { diff, linesFor, visible } from './diff.ts'
 
@@ -7,7 +8,7 @@ export function TestDetails({ of, result }: { of: TestCase | null; result: TestR
   return (
     <div class="test-details" data-testid="test-details">
       {result?.message && <p>{result.message}</p>}
-      {of !== null && of.args.length > 0 && <Text label={t.tests.args} text={of.args.join('\n')} />}
+      {of !== null && of.args.length > 0 && <Text label={t.tests.args} text={joinArgs(of.args)} />}
       {of !== null && of.stdin !== '' && <Text label={t.tests.stdin} text={of.stdin} />}
       <Comparison of={of} result={result} />
       {result?.stderr && <Text label={t.tests.stderr} text={result.stderr} />}

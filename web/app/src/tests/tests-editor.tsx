@@ -5,6 +5,7 @@ import { isWhole } from '../live/tests.ts'
 import type { RoomSession } from '../room/session.ts'
 import { t } from '../strings.ts'
 import { PlusIcon } from '../ui/icons.tsx'
+import { ask } from '../ui/question.tsx'
 import { CaseForm } from './case-form.tsx'
 import { caseOf, draftOf, emptyDraft, problemOf, type Draft, type DraftProblem } from './draft.ts'
 
@@ -45,9 +46,9 @@ export function TestsEditor({ session, onClose }: { session: RoomSession; onClos
     if (draft === undefined || other === undefined) return
     edit(drafts.map((d, i) => (i === at ? other : i === at + step ? draft : d)))
   }
-  const cancel = (event: Event): void => {
-    if (changed && !confirm(t.tests.discard)) event.preventDefault()
-    else dialog.current?.close()
+  const cancel = async (event: Event): Promise<void> => {
+    event.preventDefault()
+    if (!changed || await ask(t.tests.discard, t.tests.discardYes)) dialog.current?.close()
   }
   const save = async (event: Event): Promise<void> => {
     event.preventDefault()
@@ -70,7 +71,7 @@ export function TestsEditor({ session, onClose }: { session: RoomSession; onClos
   }
 
   return (
-    <dialog class="panel-dialog tests-editor" ref={dialog} aria-labelledby="tests-editor-title" data-testid="tests-editor" onClose={onClose} onCancel={cancel} onKeyDown={(e) => e.stopPropagation()}>
+    <dialog class="panel-dialog tests-editor" ref={dialog} aria-labelledby="tests-editor-title" data-testid="tests-editor" onClose={onClose} onCancel={(e) => void cancel(e)} onKeyDown={(e) => e.stopPropagation()}>
       <h2 id="tests-editor-title">{t.tests.editTitle}</h2>
       <form class="tests-form" onSubmit={(e) => void save(e)} noValidate>
         <div class="tests-cases">
@@ -100,7 +101,7 @@ export function TestsEditor({ session, onClose }: { session: RoomSession; onClos
         )}
         <div class="dialog-actions">
           <p class="problem" role="alert" data-testid="tests-refusal">{refusal}</p>
-          <button type="button" class="secondary" onClick={cancel}>{t.cancel}</button>
+          <button type="button" class="secondary" onClick={(e) => void cancel(e)}>{t.cancel}</button>
           <button class="primary" data-testid="save-tests" disabled={saving}>{saving ? t.tests.saving : t.tests.save}</button>
         </div>
       </form>

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { isWhole, type SeenCase, type TestResult } from '../live/tests.ts'
 import type { RoomSession } from '../room/session.ts'
-import { duration, t } from '../strings.ts'
+import { duration, t, testVerdict } from '../strings.ts'
 import { PlayIcon } from '../ui/icons.tsx'
 import { TestDetails } from './test-details.tsx'
 import { TestsEditor } from './tests-editor.tsx'
@@ -87,7 +87,7 @@ interface RowProps {
 
 function Row({ of, result, running, open, toggle }: RowProps) {
   const state = result === undefined ? (running ? 'waiting' : 'none') : result.passed ? 'passed' : 'failed'
-  const words = result === undefined ? (running ? t.tests.waiting : t.tests.notRunYet) : t.tests.verdict(result)
+  const words = result === undefined ? (running ? t.tests.waiting : t.tests.notRunYet) : testVerdict(result)
   // Of a hidden case a guest has nothing to unfold.
   const more = isWhole(of) || result?.verdict !== undefined
   const id = `test-${of.id}`

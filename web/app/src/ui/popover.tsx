@@ -45,7 +45,9 @@ export function Popover({ label, face, children, class: kind = 'quiet', testid, 
     if (!open) return
     root.current?.querySelector<HTMLElement>('.popover input, .popover button, .popover [tabindex]')?.focus()
     const outside = (event: Event): void => {
-      if (event.target instanceof Node && root.current?.contains(event.target) !== true) setOpen(false)
+      // A question that something in here asks is no place elsewhere: the focus comes back.
+      const { target } = event
+      if (target instanceof Element && target.closest('.question') === null && root.current?.contains(target) !== true) setOpen(false)
     }
     const shut = (): void => setOpen(false)
     addEventListener('pointerdown', outside)
