@@ -1,11 +1,13 @@
 package web
 
 import (
+	"bytes"
 	"embed"
 	"io/fs"
 	"net/http"
 	"path"
 	"strings"
+	"time"
 )
 
 // dist is the page as make builds it. A bare clone holds only a placeholder,
@@ -71,9 +73,42 @@ func (s *Server) page() (index http.HandlerFunc, assets http.Handler) {
 		if r.URL.Path == serviceWorkerPath {
 			w.Header().Set("Service-Worker-Allowed", "/") // it lies below /assets/ and serves all pages
 		}
+		w.Header().Add("Vary", "Accept-Encoding")
+		if servePacked(w, r, root) {
+			return
+		}
 		files.ServeHTTP(w, r)
 	})
 	return index, assets
+}
+
+// servePacked answers with the file that the build has packed beside the one that is asked
+// for, if there is one and the client takes it: the page is a third as large that way.
+func servePacked(w http.ResponseWriter, r *http.Request, root fs.FS) bool {
+	if !takesGzip(r.Header.Get("Accept-Encoding")) {
+		return false
+	}
+	name := path.Clean(r.URL.Path)[1:]
+	packed, err := fs.ReadFile(root, name+".gz")
+	if err != nil {
+		return false
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	http.ServeContent(w, r, path.Base(name), time.Time{}, bytes.NewReader(packed))
+	return true
+}
+
+// takesGzip tells whether a client named gzip among the encodings that it takes, and not with
+// a weight of nothing.
+func takesGzip(accepted string) bool {
+	for part := range strings.SplitSeq(accepted, ",") {
+		coding, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			q, weighted := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+			return !weighted || strings.Trim(q, "0.") != ""
+		}
+	}
+	return false
 }
 
 // serviceWorkerPath is what gives the page to a browser while the server is away.

@@ -126,11 +126,13 @@ async function remoteWriter(room, n) {
   const { doc, provider } = client
   const text = doc.getText('file/main')
   provider.awareness.setLocalStateField('user', { name: `Writer ${n}`, hue: n * 70, id: `w${n}` })
-  let at = text.toString().split('\n').slice(0, 8 + 4 * n).join('\n').length
+  // At the end of a line, wherever that is moved by what others type.
+  let place = Y.createRelativePositionFromTypeIndex(text, text.toString().split('\n').slice(0, 8 + 4 * n).join('\n').length)
   const timer = setInterval(() => {
-    text.insert(at, 'y')
-    at++
-    const cursor = Y.relativePositionToJSON(Y.createRelativePositionFromTypeIndex(text, at))
+    const { index } = Y.createAbsolutePositionFromRelativePosition(place, doc)
+    text.insert(index, 'y')
+    place = Y.createRelativePositionFromTypeIndex(text, index + 1)
+    const cursor = Y.relativePositionToJSON(place)
     provider.awareness.setLocalStateField('cursor', { anchor: cursor, head: cursor })
   }, WRITER_MS)
   return () => {

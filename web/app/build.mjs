@@ -104,6 +104,14 @@ const serviceWorker = {
   logLevel: 'warning',
 }
 
+/** Packs scripts and styles, which the server gives to whoever takes gzip. */
+async function pack() {
+  const assets = join(dist, 'assets')
+  for (const name of await readdir(assets)) {
+    if (/\.(js|css)$/.test(name)) await writeFile(join(assets, `${name}.gz`), gzipSync(await readFile(join(assets, name)), { level: 9 }))
+  }
+}
+
 /** The files of dist but for the placeholder that git keeps. */
 async function emptyDist() {
   await mkdir(dist, { recursive: true })
@@ -141,4 +149,5 @@ if (process.argv.includes('--test')) {
   await build(serviceWorker)
   const { metafile } = await build(page)
   await checkFirstLoad(metafile)
+  await pack()
 }

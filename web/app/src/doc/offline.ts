@@ -4,8 +4,9 @@ import * as Y from 'yjs'
 import type { DocSession } from './session.ts'
 
 const UNSAVED = 'unsaved'
-/** How long others' edits are gathered: the server has them, and a transaction for each costs more than the edit. */
-const GATHER_MS = 1_000
+/** How long edits are gathered, as a transaction for each costs more than the edit: others', which the server has, and this person's. */
+const THEIRS_MS = 1_000
+const OWN_MS = 50
 const nameOf = (room: string): string => `corun.doc.${room}`
 
 export class OfflineCopy {
@@ -40,23 +41,28 @@ export class OfflineCopy {
     })
   }
 
-  /** Writes what this person types at once, with all that it may build on; what comes from others now and then. */
+  /** Writes what this person types soon, with all that it may build on; what comes from others now and then. */
   private gather(copy: IndexeddbPersistence): void {
     const { doc, provider } = this.doc
     const waiting: Uint8Array[] = []
     let timer: ReturnType<typeof setTimeout> | undefined
+    let due = Infinity
     const write = (): void => {
       clearTimeout(timer)
-      timer = undefined
+      due = Infinity
       if (waiting.length > 0 && !this.over) copy._storeUpdate(Y.mergeUpdates(waiting.splice(0)), null)
     }
     doc.off('update', copy._storeUpdate)
     doc.on('update', (update: Uint8Array, origin: unknown) => {
       if (origin === copy || this.over) return
       waiting.push(update)
-      if (origin !== provider) write()
-      else timer ??= setTimeout(write, GATHER_MS)
+      const wait = origin === provider ? THEIRS_MS : OWN_MS
+      if (performance.now() + wait >= due) return
+      due = performance.now() + wait
+      clearTimeout(timer)
+      timer = setTimeout(write, wait)
     })
+    addEventListener('pagehide', write)
   }
 
   /** Deletes what is kept, and keeps nothing more. */

@@ -4,6 +4,7 @@
 // set as text: what a peer sends never becomes style or markup.
 import { RangeSet, type Range } from '@codemirror/state'
 import { Decoration, EditorView, ViewPlugin, WidgetType, type DecorationSet, type ViewUpdate } from '@codemirror/view'
+import { ySyncAnnotation } from 'y-codemirror.next'
 import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 
@@ -76,10 +77,19 @@ class RemotePeople {
   private readonly seen = new Map<number, Seen>()
   private fade: ReturnType<typeof setTimeout> | undefined
   private readonly redraw = (): void => { this.view.dispatch({}) }
+  /** Whether somebody has moved since it was drawn, and the frame that then draws it. */
+  private stale = false
+  private frame: number | undefined
   private readonly changed = (change: { added: number[]; updated: number[]; removed: number[] }): void => {
     for (const client of change.removed) this.seen.delete(client)
     const others = [...change.added, ...change.updated, ...change.removed]
-    if (others.some((client) => client !== this.awareness.clientID)) this.redraw()
+    if (!others.some((client) => client !== this.awareness.clientID)) return
+    this.stale = true
+    // Who types moves with each key: what has come by the next frame is drawn at once.
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = undefined
+      if (this.stale) this.redraw()
+    })
   }
 
   constructor(
@@ -98,12 +108,15 @@ class RemotePeople {
 
   destroy(): void {
     clearTimeout(this.fade)
+    if (this.frame !== undefined) cancelAnimationFrame(this.frame)
     this.awareness.off('change', this.changed)
   }
 
   /** Tells the others where this person is; a blurred editor keeps the place. */
   private publish(update: ViewUpdate): void {
     if (!update.view.hasFocus || !(update.selectionSet || update.docChanged || update.focusChanged)) return
+    // What others type moves nobody's place: it is relative to the text.
+    if (!update.focusChanged && update.transactions.every((tr) => tr.annotation(ySyncAnnotation) !== undefined)) return
     const { anchor, head } = update.state.selection.main
     // The text lags behind while an update of this very transaction is applied.
     if (Math.max(anchor, head) > this.text.length) return
@@ -116,6 +129,7 @@ class RemotePeople {
   }
 
   private draw(): void {
+    this.stale = false
     const doc = this.text.doc
     if (doc === null) return
     const length = this.view.state.doc.length

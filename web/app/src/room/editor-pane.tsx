@@ -66,8 +66,10 @@ function Editor({ session, file, histories }: EditorProps) {
       place: session.tabs.places.get(file.id),
     })
     editor.current = made
-    // Focus follows what was just opened, but is taken from nobody's hands.
-    if (document.activeElement === document.body || document.activeElement?.closest('.file, .path-form, dialog') != null) made.focus()
+    // Focus follows what was just opened, but is taken from nobody's hands: nor where this
+    // file merely stands in for one that is gone.
+    const chosen = session.openFile.peek() === file.id
+    if (document.activeElement === document.body || (chosen && document.activeElement?.closest('.file, .path-form, dialog') != null)) made.focus()
     const detach = session.navigation.attach(file.id, made)
     return () => {
       detach()

@@ -1,7 +1,8 @@
 // What is loaded ahead of its use without being in the way of the page's beginning:
 // at the first quiet moment after somebody has touched the page.
 
-const kinds = ['pointerdown', 'pointermove', 'keydown', 'focusin'] as const
+// Not focus, which an editor takes by itself.
+const kinds = ['pointerdown', 'pointermove', 'keydown'] as const
 /** A page that is never quiet gets it all the same. */
 const AT_MOST_MS = 1_000
 
