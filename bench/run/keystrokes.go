@@ -122,7 +122,9 @@ type seenUpdate struct {
 
 func (s *server) dial(ctx context.Context, path, token string) (*websocket.Conn, error) {
 	at := url.URL{Scheme: "ws", Host: s.addr, Path: path, RawQuery: url.Values{"token": {token}, "name": {"bench"}}.Encode()}
-	ws, _, err := websocket.DefaultDialer.DialContext(ctx, at.String(), nil)
+	// As a browser does, which reads much at once.
+	dialer := websocket.Dialer{HandshakeTimeout: patience, ReadBufferSize: 64 << 10}
+	ws, _, err := dialer.DialContext(ctx, at.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", path, err)
 	}
