@@ -143,12 +143,18 @@ func (g *gather) close() {
 // reader, so no error is told apart from the end.
 func (g *gather) copyFrom(ctx context.Context, stream store.Stream, src io.Reader, flow *rate.Limiter) {
 	buf := make([]byte, readBytes)
+	read := 0 // and not yet accounted for
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
 			g.put(stream, buf[:n])
+		}
+		// A terminal gives 4 KiB at a time. To wait after each of them would be to wake up
+		// thousands of times in a second.
+		if read += n; read >= readBytes {
 			// The error says that ctx has ended, which lifts the limit.
-			_ = flow.WaitN(ctx, n)
+			_ = flow.WaitN(ctx, read)
+			read = 0
 		}
 		if err != nil {
 			return
