@@ -24,7 +24,7 @@ export function searchLater(): Extension {
         const binding = module.searchKeymap.find((b) => b.key === key.replace('Shift-Mod-g', 'Mod-g').replace('Shift-F3', 'F3'))
         const run = key.startsWith('Shift-') ? binding?.shift : binding?.run
         run?.(view)
-      })
+      }, () => undefined) // the next press asks again
       return true
     },
   }))

@@ -62,7 +62,7 @@ const problemKeys = keymap.of([{
   key: 'F8',
   run: (view) => {
     if (!view.dom.hasAttribute('data-problems')) return false
-    void import('@codemirror/lint').then(({ openLintPanel }) => openLintPanel(view))
+    import('@codemirror/lint').then(({ openLintPanel }) => openLintPanel(view), () => undefined)
     return true
   },
 }])
@@ -93,8 +93,10 @@ export function runInEditor(runs: RunView, file: string): Extension {
 
 async function showProblems(view: EditorView, problems: readonly Problem[], gone: () => boolean): Promise<void> {
   if (problems.length === 0 && !view.dom.hasAttribute('data-problems')) return
-  const { setDiagnostics } = await import('@codemirror/lint')
-  if (gone()) return
+  // Without a connection they are not marked: the terminal has them all the same.
+  const loaded = await import('@codemirror/lint').catch(() => null)
+  if (loaded === null || gone()) return
+  const { setDiagnostics } = loaded
   if (problems.length > 0) view.dom.setAttribute('data-problems', String(problems.length))
   else view.dom.removeAttribute('data-problems')
   const { doc } = view.state

@@ -125,7 +125,7 @@ export function FindBar({ terminal }: { terminal: Pick<RunTerminal, 'finding' | 
     if (!open) return
     field.current?.focus()
     field.current?.select()
-    if (text !== '') void terminal.find(text, 'typing')
+    if (text !== '') terminal.find(text, 'typing')
   }, [open])
   if (!open) return null
   const { at, of } = terminal.matches.value
@@ -133,8 +133,8 @@ export function FindBar({ terminal }: { terminal: Pick<RunTerminal, 'finding' | 
     <form
       class="find-bar" role="search" data-testid="find-bar" onSubmit={(e) => e.preventDefault()}
       onKeyDown={(e) => {
-        if (e.key === 'Escape') void terminal.endFind()
-        else if (e.key === 'Enter' && e.target === field.current) void terminal.find(text, e.shiftKey ? 'before' : 'next')
+        if (e.key === 'Escape') terminal.endFind()
+        else if (e.key === 'Enter' && e.target === field.current) terminal.find(text, e.shiftKey ? 'before' : 'next')
         else if (e.key === 'f' && (e.ctrlKey || e.metaKey)) field.current?.select()
         else return
         e.preventDefault()
@@ -143,12 +143,12 @@ export function FindBar({ terminal }: { terminal: Pick<RunTerminal, 'finding' | 
     >
       <input
         type="text" ref={field} aria-label={t.runs.find} placeholder={t.runs.findPlaceholder} value={text} spellcheck={false} autocomplete="off" data-testid="find-text"
-        onInput={(e) => { setText(e.currentTarget.value); void terminal.find(e.currentTarget.value, 'typing') }}
+        onInput={(e) => { setText(e.currentTarget.value); terminal.find(e.currentTarget.value, 'typing') }}
       />
       <span class="soft" role="status" data-testid="found">{text === '' ? '' : t.runs.found(at, of)}</span>
-      <button type="button" class="quiet square" aria-label={t.runs.findBefore} title={`${t.runs.findBefore} (Shift+Enter)`} onClick={() => void terminal.find(text, 'before')}><UpIcon /></button>
-      <button type="button" class="quiet square" aria-label={t.runs.findNext} title={`${t.runs.findNext} (Enter)`} onClick={() => void terminal.find(text, 'next')}><DownIcon /></button>
-      <button type="button" class="quiet square" aria-label={t.runs.findClose} title={`${t.runs.findClose} (Escape)`} onClick={() => void terminal.endFind()}><CloseIcon /></button>
+      <button type="button" class="quiet square" aria-label={t.runs.findBefore} title={`${t.runs.findBefore} (Shift+Enter)`} onClick={() => terminal.find(text, 'before')}><UpIcon /></button>
+      <button type="button" class="quiet square" aria-label={t.runs.findNext} title={`${t.runs.findNext} (Enter)`} onClick={() => terminal.find(text, 'next')}><DownIcon /></button>
+      <button type="button" class="quiet square" aria-label={t.runs.findClose} title={`${t.runs.findClose} (Escape)`} onClick={() => terminal.endFind()}><CloseIcon /></button>
     </form>
   )
 }

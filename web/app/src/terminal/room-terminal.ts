@@ -67,8 +67,11 @@ export class RoomTerminal {
 
   async lines(): Promise<string[]> { return (await this.ready()).lines() }
   async textToCopy(): Promise<string> { return (await this.ready()).textToCopy() }
-  async find(text: string, way: 'next' | 'before' | 'typing'): Promise<void> { await (await this.ready()).find(text, way) }
-  async endFind(): Promise<void> { await (await this.ready()).endFind() }
+  find(text: string, way: 'next' | 'before' | 'typing'): void { this.term?.find(text, way) }
+  endFind(): void {
+    this.finding.value = false
+    this.term?.endFind()
+  }
 
   dispose(): void {
     this.gone = true

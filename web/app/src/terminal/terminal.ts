@@ -2,7 +2,8 @@
 // out of it.
 import { effect, signal, type Signal } from '@preact/signals'
 import { FitAddon } from '@xterm/addon-fit'
-import type { ISearchOptions, SearchAddon } from '@xterm/addon-search'
+import { SearchAddon, type ISearchOptions } from '@xterm/addon-search'
+import { WebLinksAddon } from '@xterm/addon-web-links'
 import { Terminal } from '@xterm/xterm'
 import { OutputCursor, PTY, STDERR, type OutputFrame } from '../live/frames.ts'
 import { placeLinks, printedLines, type PlaceLinks } from './links.ts'
@@ -47,7 +48,7 @@ export class RunTerminal implements Finding {
   private accepts = false
   private theme: Theme = { dark: false, contrast: false }
   private gone = false
-  private search: Promise<SearchAddon> | undefined
+  private readonly search = new SearchAddon()
   readonly finding: Signal<boolean>
   readonly matches: Signal<Matches>
   private readonly stopFollowing: () => void
@@ -69,6 +70,10 @@ export class RunTerminal implements Finding {
       theme: terminalTheme(this.theme),
     })
     this.term.loadAddon(this.fit)
+    this.term.loadAddon(this.search)
+    this.search.onDidChangeResults(({ resultIndex, resultCount }) => { this.matches.value = { at: resultIndex + 1, of: resultCount } })
+    // Addresses of the web that a program prints; they open elsewhere, and are told nothing of this room.
+    this.term.loadAddon(new WebLinksAddon((_event, uri) => { open(uri, '_blank', 'noopener,noreferrer') }))
     this.term.onData((text) => { if (this.accepts) this.opts.onInput(text) })
     this.term.onResize(({ cols, rows }) => this.opts.onSize(cols, rows))
     this.term.attachCustomKeyEventHandler((event) => this.takesKey(event))
@@ -82,7 +87,6 @@ export class RunTerminal implements Finding {
     this.watcher = new ResizeObserver(() => this.refit())
     this.watcher.observe(parent)
     this.refit()
-    void this.loadLinks()
     void drawByWebGL(this.term, () => this.gone, (renderer) => {
       parent.dataset.renderer = renderer
       this.refit() // cells are not as large in both
@@ -169,19 +173,19 @@ export class RunTerminal implements Finding {
   }
 
   /** Goes to the next place where a text stands, or the one before. */
-  async find(text: string, way: 'next' | 'before' | 'typing'): Promise<void> {
-    const search = await (this.search ??= this.loadSearch())
+  find(text: string, way: 'next' | 'before' | 'typing'): void {
     if (this.gone) return
-    if (text === '') return this.stopMatching(search)
+    if (text === '') return this.stopMatching()
     const options: ISearchOptions = { incremental: way === 'typing', decorations: matchColours(this.theme) }
-    if (way === 'before') search.findPrevious(text, options)
-    else search.findNext(text, options)
+    if (way === 'before') this.search.findPrevious(text, options)
+    else this.search.findNext(text, options)
   }
 
-  async endFind(): Promise<void> {
+  endFind(): void {
+    if (this.gone) return
     this.finding.value = false
-    if (this.search !== undefined) this.stopMatching(await this.search)
-    if (!this.gone) this.focus()
+    this.stopMatching()
+    this.focus()
   }
 
   dispose(): void {
@@ -191,25 +195,10 @@ export class RunTerminal implements Finding {
     this.term.dispose()
   }
 
-  private stopMatching(search: SearchAddon): void {
-    search.clearDecorations()
+  private stopMatching(): void {
+    this.search.clearDecorations()
     this.term.clearSelection()
     this.matches.value = { at: 0, of: 0 }
-  }
-
-  private async loadSearch(): Promise<SearchAddon> {
-    const { SearchAddon } = await import('@xterm/addon-search')
-    const search = new SearchAddon()
-    if (this.gone) return search
-    this.term.loadAddon(search)
-    search.onDidChangeResults(({ resultIndex, resultCount }) => { this.matches.value = { at: resultIndex + 1, of: resultCount } })
-    return search
-  }
-
-  /** Addresses of the web that a program prints; they open elsewhere, and are told nothing of this room. */
-  private async loadLinks(): Promise<void> {
-    const { WebLinksAddon } = await import('@xterm/addon-web-links')
-    if (!this.gone) this.term.loadAddon(new WebLinksAddon((_event, uri) => { open(uri, '_blank', 'noopener,noreferrer') }))
   }
 
   private refit(): void {

@@ -23,8 +23,10 @@ function hasGraphicsCard(): boolean {
 export async function drawByWebGL(term: Terminal, gone: () => boolean, changed: (renderer: 'webgl' | 'dom') => void): Promise<void> {
   changed('dom')
   if (!hasGraphicsCard()) return
-  const { WebglAddon } = await import('@xterm/addon-webgl')
-  if (gone()) return
+  // The DOM goes on drawing where the other cannot be had.
+  const loaded = await import('@xterm/addon-webgl').catch(() => null)
+  if (loaded === null || gone()) return
+  const { WebglAddon } = loaded
   const addon = new WebglAddon()
   addon.onContextLoss(() => {
     addon.dispose()
