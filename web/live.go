@@ -41,6 +41,9 @@ type clientMessage struct {
 	Text  string      `json:"text"`
 	Links []live.Link `json:"links"`
 
+	File   string `json:"file"`
+	Anchor string `json:"anchor"`
+
 	Name *string `json:"name"`
 	Hue  *int    `json:"hue"`
 
@@ -261,6 +264,8 @@ func (c *liveClient) handle(ctx context.Context, msg *clientMessage) error {
 			}
 			return c.server.cfg.Store.EraseChat(ctx, c.access.room.ID, msg.ID, c.id)
 		})
+	case "bring":
+		return c.member.Bring(msg.File, msg.Anchor)
 	case "participant.update":
 		return c.member.Update(msg.Name, msg.Hue)
 	case "participant.remove":

@@ -361,7 +361,7 @@ func (r *Room) newMember(req JoinRequest) (*Member, error) {
 		id = newParticipantID()
 	}
 	return &Member{
-		room: r, tokenHash: req.TokenHash, chats: newChats(), wake: make(chan struct{}, 1),
+		room: r, tokenHash: req.TokenHash, chats: newChats(), brings: newBrings(), wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}, nil
 }
@@ -378,7 +378,7 @@ func (r *Room) takePlace(m *Member) {
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
-		m.joined, m.chats = old.joined, old.chats
+		m.joined, m.chats, m.brings = old.joined, old.chats, old.brings
 	}
 }
 

@@ -25,6 +25,7 @@ type Member struct {
 	room   *Room
 	joined int           // the participant's place in the order of joining
 	chats  *rate.Limiter // how often they may say something
+	brings *rate.Limiter // and bring the others somewhere
 	wake   chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant

@@ -313,6 +313,14 @@ test('a host brings everyone to a line, and each finds the way back', async () =
       await late.seesText('target = 1')
       assert.deepEqual(late.faults, [])
     } finally { await late.close() }
+    // Who is at the keyboard presents.
+    await guest.page.click(id('bring-back'))
+    await guest.seesText('print(1)')
+    await guest.page.click(id('driver-take'))
+    await guest.page.click(id('seat-menu'))
+    await guest.page.click(id('seat-bring'))
+    await host.sees(`${id('brought')} >> text=Gus brought everyone here`)
+    await host.seesText('print(1)')
     assert.deepEqual([...host.faults, ...guest.faults, ...viewer.faults], [])
   } finally { await Promise.all([close(), viewer.close()]) }
 })

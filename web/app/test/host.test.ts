@@ -4,8 +4,7 @@ import * as Y from 'yjs'
 import { bytesLeft, Chat, type ChatClientMessage, type ChatMessage } from '../src/live/chat.ts'
 import { Tests, type TestCase } from '../src/live/tests.ts'
 import type { Run } from '../src/live/messages.ts'
-import { Awareness, applyAwarenessUpdate, encodeAwarenessUpdate } from 'y-protocols/awareness'
-import { Gather, readCall } from '../src/room/gather.ts'
+import { Gather } from '../src/room/gather.ts'
 import { anchorOf, fromAnchor, lineAt, lineStart } from '../src/room/navigation.ts'
 import { caseOf, draftOf, emptyDraft, problemOf } from '../src/tests/draft.ts'
 import { diff, linesFor, visible } from '../src/tests/diff.ts'
@@ -91,12 +90,6 @@ test('places: lines and indexes, and anchors that stay with their text', () => {
   assert.equal(fromAnchor(copy, 'main', anchor), 9)
 })
 
-test('a call is what it should be, or none', () => {
-  const call = { n: 1, by: 'p', file: 'main', anchor: '' }
-  assert.deepEqual(readCall({ ...call, more: 1 }), call)
-  for (const bad of [null, 'x', 3, {}, { ...call, n: '1' }, { ...call, file: null }]) assert.equal(readCall(bad), null)
-})
-
 test('a difference shows what is missing and what is too much', () => {
   const kinds = (a: string, b: string) => diff(a.split(' '), b.split(' '))?.map((l) => `${l.kind[0]}${l.text}`).join(' ')
   assert.equal(kinds('a b c', 'a b c'), 'sa sb sc')
@@ -162,35 +155,18 @@ test('results are those of the last run of tests, whatever runs besides', async 
   assert.equal(tests.results.value.size, 0)
 })
 
-test('a host is followed once for each call; guests, and calls from before, are not', () => {
-  const awareness = (): Awareness => new Awareness(new Y.Doc())
-  const mine = awareness()
-  const theirs = awareness()
+test('who is brought somewhere keeps the way back to where they were by themselves', () => {
   const went: string[] = []
-  const options = {
-    hostName: (id: string) => (id === 'p_host' ? 'Hanna' : null),
-    go: ({ file }: { file: string }) => { went.push(file); return { back: { file: `before ${went.length}`, at: 3 } } },
-  }
-  const me = new Gather({ awareness: mine, ...options })
-  const them = new Gather({ awareness: theirs, ...options })
-  const tell = (): void => applyAwarenessUpdate(mine, encodeAwarenessUpdate(theirs, [theirs.clientID]), 'socket')
-  them.call({ by: 'p_host', file: 'early', anchor: '' })
-  tell()
-  assert.deepEqual(went, [], 'who comes later is left where they are')
-  them.call({ by: 'p_host', file: 'one', anchor: '' })
-  tell()
-  theirs.setLocalStateField('cursor', {})
-  tell()
-  assert.deepEqual(went, ['one'])
-  them.call({ by: 'p_guest', file: 'no', anchor: '' })
-  tell()
-  them.call({ by: 'p_host', file: 'two', anchor: '' })
-  tell()
+  const me = new Gather(({ file }) => {
+    if (file === 'gone') return false
+    went.push(file)
+    return { back: { file: `before ${went.length}`, at: 3 } }
+  })
+  const by = { id: 'p_host', name: 'Hanna', hue: 1, role: 'host' } as const
+  me.receive({ type: 'bring', by, file: 'one', anchor: '' }, 'p_me')
+  me.receive({ type: 'bring', by, file: 'own', anchor: '' }, 'p_host')
+  me.receive({ type: 'bring', by: { ...by, name: 'Other' }, file: 'gone', anchor: '' }, 'p_me')
+  me.receive({ type: 'bring', by, file: 'two', anchor: '' }, 'p_me')
   assert.deepEqual(went, ['one', 'two'])
-  // The way back is to where this person was by themselves.
   assert.deepEqual(me.brought.value, { by: 'Hanna', back: { file: 'before 1', at: 3 } })
-  assert.equal(them.brought.value, null)
-  me.close()
-  them.close()
-  for (const a of [mine, theirs]) a.destroy()
 })

@@ -131,6 +131,7 @@ export type ServerMessage =
   | { type: 'room.updated'; room: RoomInfo }
   | { type: 'token.rotated'; role: Role; token: string; resume?: string }
   | { type: 'error'; code: string; message: string; ref?: unknown }
+  | { type: 'bring'; by: Participant; file: string; anchor: string }
   | { type: 'pong' }
   | ChatServerMessage
   | TestsServerMessage
@@ -159,6 +160,7 @@ export type ClientMessage =
   | { type: 'driver.give' | 'driver.grant' | 'driver.deny'; to: string }
   | { type: 'participant.update'; name: string; hue: number }
   | { type: 'participant.remove'; id: string }
+  | { type: 'bring'; file: string; anchor: string }
   | ({ type: 'room.update'; title?: string } & RoomSettings)
   | ChatClientMessage
 

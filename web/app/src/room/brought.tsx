@@ -1,7 +1,7 @@
 import { t } from '../strings.ts'
 import type { RoomSession } from './session.ts'
 
-/** That a host brought this person here, and the way back. */
+/** That somebody brought this person here, and the way back. */
 export function BroughtNotice({ session }: { session: RoomSession }) {
   const brought = session.gather.brought.value
   const back = (): void => {

@@ -3,6 +3,7 @@ import type { Participant } from '../live/messages.ts'
 import { seatChoices, type LiveState } from '../live/state.ts'
 import { t } from '../strings.ts'
 import { KeyboardIcon, MoreIcon } from '../ui/icons.tsx'
+import { GatherIcon } from '../ui/room-icons.tsx'
 import { Popover } from '../ui/popover.tsx'
 import { Avatar } from './people.tsx'
 import type { RoomSession } from './session.ts'
@@ -91,6 +92,13 @@ function SeatMenu({ session, close }: { session: RoomSession; close(): void }) {
   }
   return (
     <div class="seat-menu">
+      {session.isDriver.value && (
+        <p>
+          <button type="button" class="secondary" data-testid="seat-bring" title={t.bring.hint} onClick={() => { session.bringEveryone(); close() }}>
+            <GatherIcon />{t.bring.action}
+          </button>
+        </p>
+      )}
       <h2>{t.seat.give}</h2>
       {others.length === 0 ? <p class="soft">{t.seat.nobodyElse}</p> : (
         <div class="menu">

@@ -134,17 +134,13 @@ export class RoomSession {
     })
     // What came while this page was away came as one: the server knows how many edits it is.
     this.doc.provider.on('sync', (synced) => { if (synced) void this.runs.code.recount(this.state.value.run) })
-    this.gather = new Gather({
-      awareness: this.doc.provider.awareness,
-      hostName: (id) => this.state.value.participants.find((p) => p.id === id && p.role === 'host')?.name ?? null,
-      go: ({ file, anchor }) => {
-        const index = fromAnchor(this.doc.doc, file, anchor)
-        if (index === null || !this.doc.files.value.some((f) => f.id === file)) return false
-        const back = this.navigation.here()
-        this.turnTo.value = 'code'
-        this.navigation.go({ file, at: index }, document.activeElement?.closest('.cm-editor') != null ? 'focus' : 'cursor')
-        return { back }
-      },
+    this.gather = new Gather(({ file, anchor }) => {
+      const index = fromAnchor(this.doc.doc, file, anchor)
+      if (index === null || !this.doc.files.value.some((f) => f.id === file)) return false
+      const back = this.navigation.here()
+      this.turnTo.value = 'code'
+      this.navigation.go({ file, at: index }, document.activeElement?.closest('.cm-editor') != null ? 'focus' : 'cursor')
+      return { back }
     })
     this.tabs = new Tabs(room, this.doc.files, this.shown, (id) => { this.openFile.value = id })
     this.follow = new Follow({
@@ -164,7 +160,6 @@ export class RoomSession {
     clearTimeout(this.noticeTimer)
     this.announcer.close()
     this.runs.close()
-    this.gather.close()
     this.notes?.close()
     this.live.close()
     this.tabs.destroy()
@@ -372,14 +367,11 @@ export class RoomSession {
     if (narrow.value) this.panel.value = null
   }
 
-  /** Brings everybody where this host is. */
+  /** Brings everybody where this person is. */
   bringEveryone(): void {
     const here = this.navigation.here()
-    const you = this.state.value.you
-    if (here === null || you === null) return
-    this.gather.call({ by: you.id, file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.at) })
-    this.announcement.value = t.bring.done
-    this.tell(t.bring.done)
+    if (here === null) return
+    this.live.send({ type: 'bring', file: here.file, anchor: anchorOf(files.textOf(this.doc.doc, here.file), here.at) })
   }
 
   // Links.
@@ -441,6 +433,7 @@ export class RoomSession {
     })
     this.receiveLobby(msg)
     this.receiveChat(msg)
+    this.receiveCall(msg)
     this.tests.receive(msg)
     const words = announcementFor(before, this.state.value, msg)
     if (words !== '') this.announcer.say(words)
@@ -494,6 +487,14 @@ export class RoomSession {
     if (msg.type === 'lobby') this.doc.pause()
     if (news?.kind === 'started') this.doc.resume()
     if (news !== null) this.announcement.value = news.kind === 'came' ? t.lobby.came(news.name) : t.lobby.started
+  }
+
+  private receiveCall(msg: ServerMessage): void {
+    const you = this.state.value.you?.id
+    this.gather.receive(msg, you)
+    if (msg.type !== 'bring' || msg.by.id !== you) return
+    this.announcement.value = t.bring.done
+    this.tell(t.bring.done)
   }
 
   private receiveChat(msg: ServerMessage): void {

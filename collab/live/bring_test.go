@@ -1,0 +1,54 @@
+package live
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"corun/store"
+)
+
+func TestBring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		anchor := base64.StdEncoding.EncodeToString([]byte{1, 2, 3})
+		r := testRoom(t)
+		host, guest, viewer := enter(t, r, store.RoleHost), enter(t, r, store.RoleGuest), enter(t, r, store.RoleViewer)
+		if err := host.Bring("main", anchor); err != nil {
+			t.Fatal(err)
+		}
+		told := last(t, viewer, "bring")
+		if told["by"].(map[string]any)["id"] != host.You().ID || told["file"] != "main" || told["anchor"] != anchor {
+			t.Errorf("a viewer is told %v", told)
+		}
+		for _, m := range []*Member{guest, viewer} {
+			if got := code(m.Bring("main", anchor)); got != CodeNotAllowed {
+				t.Errorf("a %s brings everyone somewhere: %q", m.You().Role, got)
+			}
+		}
+		if err := guest.TakeSeat(); err != nil {
+			t.Fatal(err)
+		}
+		if err := guest.Bring("main", anchor); err != nil {
+			t.Errorf("the driver cannot: %v", err)
+		}
+		for _, bad := range [][2]string{{"", anchor}, {"a/b", anchor}, {"main", ""}, {"main", "!"}, {"main", strings.Repeat("AAAA", 100)}} {
+			if got := code(host.Bring(bad[0], bad[1])); got != CodeBadMessage {
+				t.Errorf("%q: %q", bad, got)
+			}
+		}
+		var got []string
+		for range bringsAtOnce {
+			got = append(got, code(host.Bring("main", anchor)))
+		}
+		if want := []string{"", "", CodeTooFast}; !slices.Equal(got, want) {
+			t.Errorf("at once: %q, want %q", got, want)
+		}
+		time.Sleep(time.Second) // of the bubble's clock
+		if err := host.Bring("main", anchor); err != nil {
+			t.Errorf("a second later: %v", err)
+		}
+	})
+}
