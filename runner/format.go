@@ -29,6 +29,7 @@ type FormatRequest struct {
 	Room, IP string // who asks, for the quotas
 	Path     string
 	Content  string
+	trial    bool // whether there is such a program is only now found out
 }
 
 // FormatError says why a file cannot be formatted as it is.
@@ -94,7 +95,7 @@ func (r *Runner) owner(path string) *lang.Profile {
 func (r *Runner) tryFormatter(ctx context.Context, p *lang.Profile) error {
 	for _, f := range p.Template {
 		if f.Path == p.Entry {
-			_, err := r.format(ctx, p, FormatRequest{Path: f.Path, Content: f.Content})
+			_, err := r.format(ctx, p, FormatRequest{Path: f.Path, Content: f.Content, trial: true})
 			return err
 		}
 	}
@@ -108,7 +109,7 @@ func (r *Runner) format(ctx context.Context, p *lang.Profile, req FormatRequest)
 		Request: Request{
 			Room: req.Room, By: "format", IP: req.IP, Language: formatter.Name, Entry: req.Path, Mode: ModePipes, Stdin: &req.Content,
 		},
-		profile: formatter, limits: r.limits.forLanguage(formatter),
+		profile: formatter, limits: r.limits.forLanguage(formatter), trial: req.trial,
 	}
 	j.limits.ArtefactBytes = 0
 	j.limits.WallPipes = min(j.limits.WallPipes, formatWithin)

@@ -155,11 +155,12 @@ func (r *Runner) Template(name string) []File {
 	return files
 }
 
-// tryLanguages keeps the languages that tell their version in a box.
-func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
+// tryLanguages keeps the languages that tell their version in a box, and those of their
+// formatters, if they are wanted, that take an example.
+func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set, formatters bool) error {
 	var failures []error
 	r.tried, r.failures = all.All(), make(map[string]error)
-	versions, formats, errs := r.versions(ctx, all.All())
+	versions, formats, errs := r.versions(ctx, all.All(), formatters)
 	r.formats = formats
 	r.langs = all.Select(func(p *lang.Profile) bool {
 		if err := errs[p]; err != nil {
@@ -180,8 +181,9 @@ func (r *Runner) tryLanguages(ctx context.Context, all *lang.Set) error {
 	return nil
 }
 
-// versions tries languages and their formatters, as many at once as there are processors.
-func (r *Runner) versions(ctx context.Context, all []*lang.Profile) (map[*lang.Profile]string, map[string]bool, map[*lang.Profile]error) {
+// versions tries languages and, if they are wanted, their formatters, as many at once as there
+// are processors.
+func (r *Runner) versions(ctx context.Context, all []*lang.Profile, formatters bool) (map[*lang.Profile]string, map[string]bool, map[*lang.Profile]error) {
 	var mu sync.Mutex
 	versions, formats, errs := make(map[*lang.Profile]string), make(map[string]bool), make(map[*lang.Profile]error)
 	next := make(chan *lang.Profile)
@@ -190,7 +192,7 @@ func (r *Runner) versions(ctx context.Context, all []*lang.Profile) (map[*lang.P
 		tries.Go(func() {
 			for p := range next {
 				version, err := r.tryLanguage(ctx, p)
-				format := err == nil && p.Format != nil
+				format := formatters && err == nil && p.Format != nil
 				if format {
 					if failure := r.tryFormatter(ctx, p); failure != nil {
 						format = false

@@ -119,6 +119,8 @@ type job struct {
 	given []sandbox.File
 	// tests are the cases of a run of them, which is in ModePipes itself; nil for any other.
 	tests []*testCase
+	// trial says that nobody minds if there is no such program.
+	trial bool
 }
 
 // prepare checks a request and works out what it left open.

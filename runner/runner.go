@@ -58,7 +58,7 @@ type Config struct {
 	// PoolMemory bounds the memory of all boxes that wait, in bytes; 0 chooses an eighth
 	// of the machine's.
 	PoolMemory int64
-	// NoPool keeps nothing ready: for one run.
+	// NoPool keeps nothing ready, and has no formatters: for one run.
 	NoPool bool
 	// Sealed says that nothing can be read of what boxes leave (gVisor's): compilers then
 	// hand over what they make through a pipe, and there are no artefacts.
@@ -178,7 +178,7 @@ func Open(ctx context.Context, cfg Config) (_ *Runner, err error) {
 		r.least = usualLeast(positive(cfg.PoolSize, defaultPool()))
 	}
 	r.pools.keep(r.plainKind(), r.least.run)
-	if err := r.tryLanguages(ctx, all); err != nil {
+	if err := r.tryLanguages(ctx, all, !cfg.NoPool); err != nil {
 		return nil, err
 	}
 	r.keepReady()

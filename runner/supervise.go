@@ -312,7 +312,7 @@ func (s *supervisor) conclude() {
 		later = true
 		v.message += resultsLater
 	}
-	if v.status == store.StatusFailed {
+	if v.status == store.StatusFailed && !run.job.trial {
 		r.log.Error("run failed", "room", run.job.Room, "run", run.Number(), "language", run.job.profile.Name, "error", s.current.end.err)
 	}
 	if s.current.name == stageRun || !s.noted {
