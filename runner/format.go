@@ -19,6 +19,8 @@ const (
 	maxFormatBytes = maxStdinBytes
 	// formatWithin is how long a formatter may take: somebody waits for it in an editor.
 	formatWithin = 10 * time.Second
+	// formatRetry is when to try again while many files are being formatted.
+	formatRetry = 5 * time.Second
 	// formatterWords is how much of what a formatter says is told.
 	formatterWords = 1 << 10
 )
@@ -31,6 +33,8 @@ type FormatRequest struct {
 	Content  string
 	trial    bool // whether there is such a program is only now found out
 }
+
+var errFormatBusy = &LimitError{Detail: "the server is busy with other files: try again in a moment", RetryAfter: formatRetry, Global: true}
 
 // FormatError says why a file cannot be formatted as it is.
 type FormatError struct {
@@ -54,12 +58,13 @@ func (e *NoFormatterError) Error() string {
 type SizeError struct{ Bytes, Most int64 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("the file has %s: %s is the most that can be formatted", byteWords(e.Bytes), byteWords(e.Most))
+	return fmt.Sprintf("the file has %d bytes: %d is the most that can be formatted", e.Bytes, e.Most)
 }
 
 // Format formats a file, in a box of its own that has nothing else in it. The error is
 // *NoFormatterError, *FormatError, *SizeError, *LimitError, ErrClosed or ctx's, or the server's
-// own. It counts as a run does.
+// own. It counts as a run does, and as many are formatted at once as there are processors: a
+// formatter waits for nothing else, and programs that people wait for share them.
 func (r *Runner) Format(ctx context.Context, req FormatRequest) (formatted, language string, err error) {
 	p := r.owner(req.Path)
 	if p == nil {
@@ -76,6 +81,14 @@ func (r *Runner) Format(ctx context.Context, req FormatRequest) (formatted, lang
 	}
 	if err := r.quotas.countIn(req.Room, req.IP); err != nil {
 		return "", "", err
+	}
+	select {
+	case r.formatting <- struct{}{}:
+		defer func() { <-r.formatting }()
+	case <-time.After(formatWithin):
+		return "", "", errFormatBusy
+	case <-ctx.Done():
+		return "", "", ctx.Err()
 	}
 	formatted, err = r.format(ctx, p, req)
 	return formatted, p.Name, err
@@ -126,8 +139,19 @@ func formattedBy(end StageResult, req FormatRequest) (string, error) {
 	case store.StatusExited:
 	case store.StatusFailed, store.StatusLost:
 		return "", fmt.Errorf("format a file: %s", end.Message)
+	case store.StatusTimeout:
+		if end.CPU < formatWithin/2 {
+			return "", errFormatBusy // others had the processors
+		}
+		return "", &FormatError{Detail: "the formatter takes too long for this file: " + durationWords(int64(formatWithin)) + " is the most"}
+	case store.StatusCPULimit:
+		return "", &FormatError{Detail: "the formatter takes too long for this file"}
+	case store.StatusMemoryLimit:
+		return "", &FormatError{Detail: "the formatter needs more memory for this file than it may have"}
+	case store.StatusOutputLimit:
+		return "", &FormatError{Detail: "the file would be too large when it is formatted"}
 	default:
-		return "", &FormatError{Detail: "the file could not be formatted: " + end.Message}
+		return "", &FormatError{Detail: "the formatter broke off at this file, which may be nested too deeply"}
 	}
 	said := strings.TrimSpace(beginOf(end.Stderr, formatterWords))
 	switch {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"corun/store"
 )
@@ -35,8 +36,11 @@ func TestFormattedBy(t *testing.T) {
 		"without a place":     {exited(1, "", "no\n"), "x", "", "cannot read the file: no", 0},
 		"in silence":          {exited(7, "", ""), "x", "", "ended with code 7 and said nothing", 0},
 		"a flood of words":    {exited(1, "", strings.Repeat("ä", 4000)), "x", "", "ä", 0},
-		"too slow":            {StageResult{Status: store.StatusTimeout, Message: "The program had not ended after 10 s."}, "x", "", "could not be formatted: The program had not ended", 0},
-		"too much":            {StageResult{Status: store.StatusOutputLimit, Message: "too much"}, "x", "", "too much", 0},
+		"too slow":            {StageResult{Status: store.StatusTimeout, CPU: formatWithin}, "x", "", "takes too long for this file: 10 s", 0},
+		"too much work":       {StageResult{Status: store.StatusCPULimit}, "x", "", "takes too long", 0},
+		"too much memory":     {StageResult{Status: store.StatusMemoryLimit}, "x", "", "more memory", 0},
+		"too much":            {StageResult{Status: store.StatusOutputLimit, Message: "too much"}, "x", "", "too large", 0},
+		"broken off":          {StageResult{Status: store.StatusSignaled}, "x", "", "broke off", 0},
 		"the server's fault":  {StageResult{Status: store.StatusFailed, Message: "no box"}, "x", "", "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +63,15 @@ func TestFormattedBy(t *testing.T) {
 				t.Errorf("the refusal has %d bytes", len(refused.Detail))
 			}
 		})
+	}
+}
+
+// What got no processor says nothing of the file.
+func TestFormatWithoutProcessor(t *testing.T) {
+	_, err := formattedBy(StageResult{Status: store.StatusTimeout, CPU: time.Second}, FormatRequest{Path: "x.y", Content: "x"})
+	var busy *LimitError
+	if !errors.As(err, &busy) || !busy.Global || busy.RetryAfter == 0 {
+		t.Errorf("got %v", err)
 	}
 }
 

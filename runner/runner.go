@@ -99,15 +99,17 @@ type Runner struct {
 	failures  map[string]error // why languages do not work here, by name
 	formats   map[string]bool  // whether a language's files can be formatted here, by name
 	quotas    *quotas
-	queue     *queue
-	pools     *pools
-	cache     *cache
-	least     least
-	latency   *prometheus.HistogramVec
-	log       *slog.Logger
-	now       func() time.Time
-	ctx       context.Context // ends when Close begins
-	cancel    context.CancelFunc
+	// formatting holds a token for each file that is being formatted.
+	formatting chan struct{}
+	queue      *queue
+	pools      *pools
+	cache      *cache
+	least      least
+	latency    *prometheus.HistogramVec
+	log        *slog.Logger
+	now        func() time.Time
+	ctx        context.Context // ends when Close begins
+	cancel     context.CancelFunc
 
 	running atomic.Int64
 	active  sync.WaitGroup // runs not yet over, with their boxes
@@ -131,7 +133,7 @@ type roomRuns struct {
 func Open(ctx context.Context, cfg Config) (_ *Runner, err error) {
 	r := &Runner{
 		store: cfg.Store, launcher: cfg.Launcher, image: cfg.Image, sealed: cfg.Sealed, limits: DefaultLimits(),
-		log: cfg.Log, now: cfg.Now, rooms: make(map[string]*roomRuns),
+		log: cfg.Log, now: cfg.Now, rooms: make(map[string]*roomRuns), formatting: make(chan struct{}, runtime.NumCPU()),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if cfg.Limits != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -94,6 +95,10 @@ func servePacked(w http.ResponseWriter, r *http.Request, root fs.FS) bool {
 		return false
 	}
 	w.Header().Set("Content-Encoding", "gzip")
+	if r.Header.Get("Range") == "" {
+		// ServeContent leaves it out of what is encoded.
+		w.Header().Set("Content-Length", strconv.Itoa(len(packed)))
+	}
 	http.ServeContent(w, r, path.Base(name), time.Time{}, bytes.NewReader(packed))
 	return true
 }
@@ -104,7 +109,7 @@ func takesGzip(accepted string) bool {
 	for part := range strings.SplitSeq(accepted, ",") {
 		coding, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
 		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-			q, weighted := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+			q, weighted := strings.CutPrefix(strings.ToLower(strings.ReplaceAll(weight, " ", "")), "q=")
 			return !weighted || strings.Trim(q, "0.") != ""
 		}
 	}

@@ -52,3 +52,30 @@ func TestBring(t *testing.T) {
 		}
 	})
 }
+
+func TestNamesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRoom(t)
+		viewer, host := enter(t, r, store.RoleViewer), enter(t, r, store.RoleHost)
+		rename := func(name string) string { return code(viewer.Update(&name, nil)) }
+		for i := range namesAtOnce {
+			if got := rename(strings.Repeat("v", i+1)); got != "" {
+				t.Fatalf("change %d: %q", i, got)
+			}
+		}
+		types(t, host)
+		if got := rename("spam"); got != CodeTooFast {
+			t.Errorf("one more: %q", got)
+		}
+		if told := types(t, host); len(told) != 0 {
+			t.Errorf("a host is told %q", told)
+		}
+		if got := rename(viewer.You().Name); got != "" {
+			t.Errorf("the same name: %q", got)
+		}
+		time.Sleep(time.Second)
+		if got := rename("later"); got != "" {
+			t.Errorf("a second later: %q", got)
+		}
+	})
+}

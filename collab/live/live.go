@@ -35,6 +35,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/time/rate"
+
 	"corun/store"
 )
 
@@ -338,7 +340,11 @@ func (r *Room) Join(req JoinRequest, room, languages any) (*Member, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if most := r.hub.most; r.members[m.who.ID] == nil && len(r.members)+len(r.lobby) >= most {
+	there := len(r.members)
+	if m.who.Role != store.RoleHost {
+		there += len(r.lobby) // those who wait keep no host out, who alone can let them in
+	}
+	if most := r.hub.most; r.members[m.who.ID] == nil && there >= most {
 		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)
 	}
 	r.takePlace(m)
@@ -361,10 +367,19 @@ func (r *Room) newMember(req JoinRequest) (*Member, error) {
 		id = newParticipantID()
 	}
 	return &Member{
-		room: r, tokenHash: req.TokenHash, chats: newChats(), brings: newBrings(), wake: make(chan struct{}, 1),
+		room: r, tokenHash: req.TokenHash, chats: newChats(), brings: newBrings(), names: newNames(), wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}, nil
 }
+
+// Each change of a name is told to everybody and is in the log.
+const (
+	namesPerSecond = 1
+	namesAtOnce    = 20
+)
+
+// newNames bounds how often a participant changes their name or hue.
+func newNames() *rate.Limiter { return rate.NewLimiter(namesPerSecond, namesAtOnce) }
 
 // takePlace gives a member a place in the order of joining: that of the connection of the
 // same person, which ends, or the last. mu is held.
@@ -378,7 +393,7 @@ func (r *Room) takePlace(m *Member) {
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
-		m.joined, m.chats, m.brings = old.joined, old.chats, old.brings
+		m.joined, m.chats, m.brings, m.names = old.joined, old.chats, old.brings, old.names
 	}
 }
 

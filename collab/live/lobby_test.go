@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"bytes"
 	"encoding/json"
 	"testing"
@@ -128,5 +129,24 @@ func TestLobbyEnds(t *testing.T) {
 	r.Start(nil)
 	if all, _, _ := r.Participants(); len(all) != 2 {
 		t.Errorf("%d participants are there, want two", len(all))
+	}
+}
+
+// However many wait, hosts can come, who alone can let them in.
+func TestLobbyKeepsNoHostOut(t *testing.T) {
+	r := testRoom(t)
+	for range MaxParticipants {
+		if _, err := r.Wait(JoinRequest{Role: store.RoleGuest}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Wait(JoinRequest{Role: store.RoleGuest}, nil); !errors.Is(err, ErrRoomFull) {
+		t.Errorf("one more who waits: %v", err)
+	}
+	if _, err := r.Join(JoinRequest{Role: store.RoleGuest}, nil, nil); !errors.Is(err, ErrRoomFull) {
+		t.Errorf("a guest: %v", err)
+	}
+	if _, err := r.Join(JoinRequest{Role: store.RoleHost}, nil, nil); err != nil {
+		t.Errorf("a host: %v", err)
 	}
 }

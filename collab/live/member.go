@@ -26,6 +26,7 @@ type Member struct {
 	joined int           // the participant's place in the order of joining
 	chats  *rate.Limiter // how often they may say something
 	brings *rate.Limiter // and bring the others somewhere
+	names  *rate.Limiter // and be called something else
 	wake   chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
@@ -134,6 +135,9 @@ func (m *Member) Update(name *string, hue *int) error {
 			return refuse(CodeBadMessage, "hue is %d: give a number from 0 to 359", *hue)
 		}
 		next.Hue = *hue
+	}
+	if m.who != next && !m.names.AllowN(r.hub.now(), 1) {
+		return refuse(CodeTooFast, "that is more than one change of name or hue a second: wait a little")
 	}
 	if m.waits != nil {
 		m.who = next
