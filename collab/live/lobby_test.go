@@ -1,9 +1,9 @@
 package live
 
 import (
-	"errors"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"corun/store"
