@@ -91,6 +91,13 @@ test('the whole story: a room, a guest, the same text, the same run, a hand-over
     // Ada makes a room; Enter on the page is enough, here with a name and a title.
     await ada.page.goto(server.url)
     await ada.page.waitForSelector('input[value=python]:checked')
+    // A language is found by what it is called, or by its files; Enter chooses.
+    for (const [text, name] of [['.rs', 'rust'], ['pyth', 'python']]) {
+      await ada.page.fill(id('language-search'), text)
+      assert.equal(await ada.page.locator('input[name=language]').count(), 1)
+      await ada.page.press(id('language-search'), 'Enter')
+      await ada.page.waitForSelector(`input[value=${name}]:checked`)
+    }
     await ada.picture('1-start')
     await ada.page.fill(id('name-input'), 'Ada')
     await ada.page.fill(id('title-input'), 'Two of us')

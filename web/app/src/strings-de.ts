@@ -476,6 +476,12 @@ export const german: Words = {
     offline: 'Nicht verbunden: Was Sie schreiben, wird gesendet, sobald die Verbindung wieder da ist.',
   },
 
+  languages: {
+    find: 'Sprache suchen',
+    found: (n) => count(n, '1 Sprache gefunden', `${n} Sprachen gefunden`),
+    none: 'Hier heißt keine Sprache so.',
+  },
+
   lobby: {
     on: 'Wartebereich: Gäste warten draußen',
     make: 'Gäste warten lassen, bis ich den Raum öffne',

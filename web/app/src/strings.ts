@@ -479,6 +479,12 @@ export const english = {
     offline: 'Not connected: what you write is sent when the connection is back.',
   },
 
+  languages: {
+    find: 'Find a language',
+    found: (n: number) => count(n, '1 language found', `${n} languages found`),
+    none: 'No language here is called that.',
+  },
+
   lobby: {
     on: 'Lobby: guests wait outside',
     make: 'Let guests wait until I start the room',

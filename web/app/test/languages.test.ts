@@ -1,40 +1,25 @@
-// What the page knows of languages, against the profiles that the server has.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { ensureSyntaxTree, language } from '@codemirror/language'
-import { EditorState } from '@codemirror/state'
-import { grammarFor } from '../src/editor/languages.ts'
-import { languageName } from '../src/start/language-picker.tsx'
+import type { Language } from '../src/live/messages.ts'
+import { findLanguages } from '../src/start/language-picker.tsx'
 
-const folder = '../../sandbox-profiles/languages'
-const profiles = readdirSync(folder).filter((f) => f.endsWith('.toml')).map((f) => {
-  const text = readFileSync(`${folder}/${f}`, 'utf8')
-  const list = /^extensions\s*=\s*\[(.*)\]/m.exec(text)?.[1] ?? ''
-  return { name: /^name\s*=\s*"(.*)"/m.exec(text)?.[1] ?? f, extensions: [...list.matchAll(/"(.+?)"/g)].map((m) => m[1] ?? '') }
-})
+const language = (name: string, aliases: string[], extensions: string[]): Language => ({ name, version: '1.0', aliases, extensions, entry: 'main' })
+const all = [
+  language('c', ['gcc'], ['.c', '.h']), language('cpp', ['c++', 'g++'], ['.cpp']), language('csharp', ['c#'], ['.cs']),
+  language('java', ['openjdk'], ['.java']), language('javascript', ['js', 'node'], ['.js']), language('rust', ['rs'], ['.rs']),
+]
 
-test('every language has a name as it is written, and highlighting for each of its extensions', async () => {
-  assert.ok(profiles.length >= 15)
-  for (const { name, extensions } of profiles) {
-    assert.match(languageName(name), /^[A-Z]/, name)
-    assert.ok(extensions.length > 0, name)
-    for (const ext of extensions) {
-      const state = EditorState.create({ doc: 'x = 1\n', extensions: await grammarFor(`lib/Main${ext}`) })
-      assert.ok(state.facet(language), `${name}: nothing for ${ext}`)
-    }
+test('a language is found by its names and extensions, the likeliest first', () => {
+  for (const [text, ...want] of [
+    ['', 'c', 'cpp', 'csharp', 'java', 'javascript', 'rust'],
+    [' Java ', 'java', 'javascript'],
+    ['js', 'javascript'],
+    ['.rs', 'rust'],
+    ['c', 'c', 'cpp', 'csharp', 'javascript'],
+    ['C++', 'cpp'],
+    ['script', 'javascript'],
+    ['cobol'],
+  ] as [string, ...string[]][]) {
+    assert.deepEqual(findLanguages(all, text).map((l) => l.name), want, `for ${JSON.stringify(text)}`)
   }
-  assert.deepEqual(await grammarFor('notes.txt'), [])
-  assert.equal(languageName('of-the-operator'), 'of-the-operator')
-})
-
-test('a cast in .ts is no element, an element in .tsx is no cast', async () => {
-  const names = async (path: string, doc: string): Promise<string> => {
-    const state = EditorState.create({ doc, extensions: await grammarFor(path) })
-    return String(ensureSyntaxTree(state, doc.length, 5_000))
-  }
-  const cast = await names('main.ts', 'let n = <number>value\n')
-  assert.ok(!cast.includes('JSX') && !cast.includes('\u26a0'), cast)
-  const element = await names('main.tsx', 'let n = <b>value</b>\n')
-  assert.ok(element.includes('JSXElement') && !element.includes('\u26a0'), element)
 })
