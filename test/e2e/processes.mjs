@@ -52,6 +52,15 @@ export function launcherOf(processes) {
   return launchers[0]
 }
 
+/** What a process has open, by what it is, sorted: without numbers that differ from one to the next. */
+export async function descriptorsOf(pid) {
+  const folder = `/proc/${pid}/fd`
+  const targets = await Promise.all((await readdir(folder)).map((fd) => readlink(`${folder}/${fd}`).catch((gone) => {
+    if (gone.code !== 'ENOENT') throw gone
+  })))
+  return targets.filter((target) => target !== undefined).map((target) => target.replace(/\d+/g, '#')).sort()
+}
+
 /** Waits until none of the processes is there any more. */
 export async function gone(processes) {
   for (const deadline = Date.now() + 20_000; ;) {

@@ -3,15 +3,20 @@
 // killed. Each client holds the server to its promises with every message; what all of them
 // saw is held against the store afterwards.
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { readFile, readdir } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import WebSocket from 'ws'
 import { Random, mix } from '../fuzz/random.mjs'
 import { within } from './clients.mjs'
-import { family, gone, launcherOf } from './processes.mjs'
+import { descriptorsOf, family, gone, launcherOf } from './processes.mjs'
 import { makeRoom, startServer } from './server.mjs'
 
 const tick = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+const split = (all, is) => [all.filter(is), all.filter((one) => !is(one))]
 const streams = ['', 'stdout', 'stderr', 'pty']
+// Files of the database that its connections may have open: each it and its log, and all a lock and shared memory.
+const mostOfDatabase = 2 * (2 + Math.max(4, cpus().length)) + 2
 
 // What is typed says who typed it, and has a sum, so that nothing that is torn looks like it.
 const tags = /<[0-9]{3}\.[0-9]\.[0-9]{6}\.[0-9a-f]{8}>/g
@@ -592,13 +597,31 @@ class World {
     this.up = true
   }
 
-  /** What the server has open when nobody is there. */
+  /**
+   * What the server has open when nobody is there, without what it has for the boxes that
+   * wait: which those are depends on who came last, so they are counted by themselves.
+   */
   async resources() {
     const text = await (await fetch(`${this.server.adminUrl}/debug/pprof/goroutine?debug=1`)).text()
+    const total = (what) => [...text.matchAll(what)].reduce((n, m) => n + Number(m[1]), 0)
     const processes = await family(this.server.pid)
-    const descriptors = {}
-    for (const p of [processes[0], launcherOf(processes)]) descriptors[p === processes[0] ? 'server' : 'launcher'] = (await readdir(`/proc/${p.pid}/fd`)).length
-    return { goroutines: Number(/total (\d+)/.exec(text)[1]), ...descriptors, processes: processes.length, text }
+    // A box has its init, and from when it is built the process that becomes the program.
+    const [own, inside] = split(processes, (p) => p.space === processes[0].space)
+    const boxes = [...new Set(inside.map((p) => p.space))]
+    const built = boxes.filter((space) => inside.filter((p) => p.space === space).length > 1).length
+    const blank = boxes.length - built
+    // database/sql opens and closes readers as they are wanted, up to a bound.
+    const [database, server] = split(await descriptorsOf(own[0].pid), (target) => target.includes('/corun.db'))
+    const launcher = await descriptorsOf(launcherOf(own).pid)
+    // For one that is built the server has its terminal and two sockets, and two goroutines.
+    // The launcher has for each box its init and what tells that memory ran out; for one that
+    // is built its folder and its count of sockets, and for the other two sockets and the image.
+    const memory = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1
+    return {
+      goroutines: total(/total (\d+)/g) - total(/^(\d+) @.*\n(?:#.*\n)*?#.*connectionCleaner/gm) - 2 * built,
+      server: server.length - 3 * built, launcher: launcher.length - (3 + memory) * built - (4 + memory) * blank, processes: own.length,
+      built, blank, database: database.length, open: { server, launcher, processes: processes.map((p) => p.name) }, text,
+    }
   }
 
   async metrics() {
@@ -606,7 +629,7 @@ class World {
     const sum = (name) => [...text.matchAll(new RegExp(`^corun_${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))].reduce((n, m) => n + Number(m[1]), 0)
     return {
       runs: sum('runs_active') + sum('runs_queued'), left: sum('box_leftovers'), people: sum('participants'),
-      missing: sum('boxes_wanted') - sum('boxes_ready'), building: sum('boxes_building'), text,
+      ready: sum('boxes_ready'), missing: sum('boxes_wanted') - sum('boxes_ready'), building: sum('boxes_building'), text,
     }
   }
 
@@ -619,10 +642,10 @@ class World {
   /** Waits until nothing goes on, and every box that should wait does. */
   async rest() {
     let m
-    await within((async () => {
+    return within((async () => {
       for (;;) {
         m = await this.metrics()
-        if (m.runs + m.people + m.building === 0 && m.missing === 0 && m.left === 0 && await this.sockets() === 0) return
+        if (m.runs + m.people + m.building === 0 && m.missing === 0 && m.left === 0 && await this.sockets() === 0) return m
         await tick(100)
       }
     })(), () => `the server to rest:\n${m?.text.split('\n').filter((l) => /^corun_(runs|box|part)/.test(l)).join('\n')}`, 120_000)
@@ -659,13 +682,20 @@ class World {
     }))
   }
 
-  /** All is again as it was before anybody came. */
+  /** All is again as it was before anybody came, and no box is there but those that wait. */
   async back(before) {
-    let now
-    const more = () => ['goroutines', 'server', 'launcher', 'processes'].filter((what) => now[what] > before[what])
+    let now, ready
+    const more = () => [
+      ...['goroutines', 'server', 'launcher', 'processes'].filter((what) => now[what] > before[what]),
+      ...(now.built > ready ? ['built'] : []), ...(now.blank > 1 ? ['blank'] : []), ...(now.database > mostOfDatabase ? ['database'] : []),
+    ]
     await within((async () => {
-      do { await this.rest(); now = await this.resources(); if (more().length > 0) await tick(200) } while (more().length > 0)
-    })(), () => `${more()} to be as before: ${JSON.stringify({ ...before, text: 0 })}, now ${JSON.stringify({ ...now, text: 0 })}\n${now.text.slice(0, 6000)}`, 120_000)
+      do {
+        ready = (await this.rest()).ready
+        now = await this.resources()
+        if (more().length > 0) await tick(200)
+      } while (more().length > 0)
+    })(), () => `${more()} to be as before: ${JSON.stringify({ ...before, text: 0 })}, now ${JSON.stringify({ ...now, text: 0 })}, ${ready} boxes ready\n${now.text.slice(0, 6000)}`, 120_000)
     return now
   }
 
@@ -724,7 +754,7 @@ export async function storm({ seed, rooms, kills, seconds = 0, pace = 400, args 
     }
     await world.orFail(Promise.resolve())
     const after = await world.back(before)
-    for (const of of [before, after]) delete of.text
+    for (const of of [before, after]) { delete of.text; delete of.open }
     await world.close()
     return { ...world.counts, unkept: world.lost, before: JSON.stringify(before), after: JSON.stringify(after) }
   } catch (err) {
