@@ -67,6 +67,9 @@ type Store struct {
 	decode  *zstd.Decoder
 }
 
+// restingReader is how long a connection that reads is kept open unused.
+const restingReader = 15 * time.Second
+
 // maxSnapshotBytes bounds what a stored snapshot may unpack to.
 const maxSnapshotBytes = 256 << 20
 
@@ -111,7 +114,12 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 	if s.read, err = connect(ctx, path, synchronous, "ro"); err != nil {
 		return nil, err
 	}
-	s.read.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	readers := max(4, runtime.NumCPU())
+	s.read.SetMaxOpenConns(readers)
+	// One that is opened reads the schema and prepares every statement anew, which takes
+	// longer than what is asked of it; the memory it has is worth giving back when it rests.
+	s.read.SetMaxIdleConns(readers)
+	s.read.SetConnMaxIdleTime(restingReader)
 	if s.encode, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}

@@ -335,6 +335,10 @@ func manyRooms(ctx context.Context, b *bench, p *peer) (result, error) {
 		// Who is too slow gets fewer waves.
 		for began := time.Now(); len(left) < b.waves && (len(left) < 2 || time.Since(began) < b.wavesWithin); {
 			clients := make([]*client, b.rooms)
+			profiled := make(chan error, 1)
+			go func() { // it ends by itself, and is waited for below
+				profiled <- b.profile(s, "profile", "?seconds=3")
+			}()
 			opening := time.Now()
 			err := inParallel(len(clients), 24, func(i int) error {
 				c, err := l.connect(&room{name: fmt.Sprintf("rooms-%d-%d", len(left), i)}, 0, joining{answer: small})
@@ -348,6 +352,7 @@ func manyRooms(ctx context.Context, b *bench, p *peer) (result, error) {
 			if err == nil {
 				sleep(ctx, time.Second)
 			}
+			err = errors.Join(err, <-profiled)
 			for _, c := range clients {
 				if c != nil {
 					c.leave()
