@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -13,14 +14,19 @@ import (
 	"syscall"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/sys/unix"
 )
 
 // limit is the least that a server in Go can do for y-websocket's protocol: it holds no
 // document, stores nothing and checks nothing. To who asks for the document it gives an
 // empty one, and all else it passes on. While nothing happens a connection has one
 // goroutine and no buffer but its reader's.
+//
+// With a journal it passes on what the disk has: the least that it takes to save what others
+// see.
 type limit struct {
 	upgrader websocket.Upgrader
+	journal  *journal // or nil
 
 	mu    sync.Mutex // guards rooms
 	rooms map[string]*limitRoom
@@ -43,8 +49,8 @@ type limitConn struct {
 // maxOwed is what may wait for a slow reader, in bytes.
 const maxOwed = 1 << 20
 
-// serveLimit serves until it fails.
-func serveLimit(addr string) error {
+// serveLimit serves until it fails; saving to a file if one is named.
+func serveLimit(addr, file string) (err error) {
 	requests := make(chan os.Signal, 1)
 	signal.Notify(requests, syscall.SIGUSR2)
 	go func() {
@@ -53,6 +59,11 @@ func serveLimit(addr string) error {
 		}
 	}()
 	l := &limit{rooms: make(map[string]*limitRoom)}
+	if file != "" {
+		if l.journal, err = openJournal(file); err != nil {
+			return err
+		}
+	}
 	l.upgrader = websocket.Upgrader{
 		ReadBufferSize: 512, WriteBufferSize: 1 << 10, WriteBufferPool: &sync.Pool{},
 		CheckOrigin: func(*http.Request) bool { return true },
@@ -81,6 +92,9 @@ func (l *limit) serve(c *limitConn, path string) {
 		case len(message) < 2:
 		case message[0] == messageSync && message[1] == syncStep1:
 			c.send(limitFrame([]byte{messageSync, syncStep2, 2, 0, 0}))
+		case message[0] == messageSync && message[1] == syncUpdate && l.journal != nil:
+			frame := limitFrame(message)
+			l.journal.append(frame, func() { r.broadcast(frame, c) })
 		case message[0] == messageSync && message[1] == syncUpdate, message[0] == messageAwareness:
 			r.broadcast(limitFrame(message), c)
 		}
@@ -168,6 +182,72 @@ func (c *limitConn) flush() {
 			c.mu.Unlock()
 			return
 		}
+	}
+}
+
+// journal is a file to whose end everything is written, and flushed, with what comes
+// meanwhile in one: it was allocated before, so that no flush has more to write than what is
+// new, and begins again when it is full.
+type journal struct {
+	file *os.File
+	at   int64
+
+	mu    sync.Mutex // guards below
+	wake  *sync.Cond
+	queue []byte
+	then  []func()
+}
+
+const journalBytes = 64 << 20
+
+func openJournal(name string) (*journal, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	for at := int64(0); at < journalBytes; at += 1 << 20 {
+		if _, err := f.WriteAt(make([]byte, 1<<20), at); err != nil {
+			return nil, err
+		}
+	}
+	j := &journal{file: f}
+	j.wake = sync.NewCond(&j.mu)
+	go j.run() // as long as the process
+	return j, f.Sync()
+}
+
+// append has then called, in order, once b is on the disk.
+func (j *journal) append(b []byte, then func()) {
+	j.mu.Lock()
+	j.queue, j.then = append(j.queue, b...), append(j.then, then)
+	j.wake.Signal()
+	j.mu.Unlock()
+}
+
+func (j *journal) run() {
+	var spare []byte
+	for {
+		j.mu.Lock()
+		for len(j.then) == 0 {
+			j.wake.Wait()
+		}
+		b, then := j.queue, j.then
+		j.queue, j.then = spare[:0], nil
+		j.mu.Unlock()
+		if j.at+int64(len(b)) > journalBytes {
+			j.at = 0
+		}
+		if _, err := j.file.WriteAt(b, j.at); err != nil {
+			log.Fatal(err)
+		}
+		if err := unix.Fdatasync(int(j.file.Fd())); err != nil {
+			log.Fatal(err)
+		}
+		j.at += int64(len(b))
+		for _, do := range then {
+			do()
+		}
+		spare = b
 	}
 }
 

@@ -1,5 +1,6 @@
 // Command collab holds the document server against y-websocket and Hocuspocus, both with
 // storage, and against the limit: a server in Go that holds no document and stores nothing.
+// With it stands what it would take to save, too: the same with a journal that is flushed.
 // All do the same in one run, scenario by scenario, each with a server that was just started
 // on a processor of its own; this program is the clients, on another one. It prints a table
 // in Markdown, and fails if Corun loses anything.
@@ -52,6 +53,7 @@ func main() {
 	flag.StringVar(&b.profiles, "profiles", "", "write profiles of Corun to a folder: of the processor while people type, of the heap where memory is measured")
 	flag.BoolVar(&b.pin, "pin", true, "give servers and clients a processor each; otherwise the kernel may run both on one, where to wake the other costs less")
 	limitAddr := flag.String("serve-limit", "", "be the limit, on an address")
+	limitFile := flag.String("save-to", "", "have the limit save to a file")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		log.Fatalf("%q is no flag, and nothing else is wanted", flag.Arg(0))
@@ -60,7 +62,7 @@ func main() {
 		log.Fatal(err)
 	}
 	if *limitAddr != "" {
-		log.Fatal(serveLimit(*limitAddr))
+		log.Fatal(serveLimit(*limitAddr, *limitFile))
 	}
 	chosen, err1 := choose(scenarios, *only, "scenario", scenarioNames())
 	contestants, err2 := choose(peers, *who, "peer", peerNames())
@@ -298,15 +300,15 @@ func (b *bench) rows() []row {
 }
 
 func (b *bench) table(out io.Writer, figures map[figureKey]float64) {
-	fmt.Fprintln(out, "| figure | y-websocket | Hocuspocus | limit | Corun | Corun ÷ best peer | Corun ÷ limit | goal | met |")
-	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Fprintln(out, "| figure | y-websocket | Hocuspocus | limit | limit that saves | Corun | Corun ÷ best peer | Corun ÷ limit | goal | met |")
+	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range b.rows() {
 		of := func(peer string) (float64, bool) {
 			v, ok := figures[figureKey{r.scenario, r.figure, peer}]
 			return v, ok
 		}
 		cells, any := []string{r.title}, false
-		for _, peer := range []string{"y-websocket", "hocuspocus", "limit", "corun"} {
+		for _, peer := range []string{"y-websocket", "hocuspocus", "limit", "saving", "corun"} {
 			v, ok := of(peer)
 			if any = any || ok; ok {
 				cells = append(cells, strings.TrimSpace(figure(v)+" "+r.unit))

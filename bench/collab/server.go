@@ -43,6 +43,9 @@ var peers = []*peer{
 	{name: "limit", title: "limit", path: "/", command: func(b *bench, port, _ string) []string {
 		return []string{b.self, "-serve-limit", "127.0.0.1:" + port}
 	}},
+	{name: "saving", title: "limit that saves", path: "/", command: func(b *bench, port, folder string) []string {
+		return []string{b.self, "-serve-limit", "127.0.0.1:" + port, "-save-to", filepath.Join(folder, "journal")}
+	}},
 }
 
 func nodePeer(name string) func(b *bench, port, folder string) []string {
