@@ -152,6 +152,16 @@ func NewHub(st *store.Store, opts HubOptions) *Hub {
 // Acquire gives a room, loaded if it was not in memory; Release it. The error
 // is store.ErrNotFound for a room that is not there.
 func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
+	return h.acquire(ctx, id, false)
+}
+
+// AcquireOpen is Acquire for a name that anybody may use: if there is no room, its first edit
+// makes one.
+func (h *Hub) AcquireOpen(ctx context.Context, id string) (*Room, error) {
+	return h.acquire(ctx, id, true)
+}
+
+func (h *Hub) acquire(ctx context.Context, id string, open bool) (*Room, error) {
 	for {
 		h.mu.Lock()
 		if h.closed {
@@ -169,7 +179,7 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 		}
 		r, ok := h.rooms[id]
 		if !ok {
-			r = newRoom(h, id)
+			r = newRoom(h, id, open)
 			h.rooms[id] = r
 		}
 		if !r.leaving {
@@ -197,6 +207,9 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 		if err := r.loadErr; err != nil {
 			h.drop(r)
 			r.Release()
+			if open && !r.open && errors.Is(err, store.ErrNotFound) {
+				continue // who asked for it first may not make it
+			}
 			return nil, err
 		}
 		return r, nil
@@ -257,6 +270,19 @@ func (h *Hub) unload(r *Room) {
 	r.leaving = true
 	h.mu.Unlock()
 	h.endRoom(r)
+}
+
+// UnloadIdle unloads the rooms that nobody uses, before their time.
+func (h *Hub) UnloadIdle() {
+	h.mu.Lock()
+	var idle []*Room
+	for e := h.idle.Front(); e != nil; e = e.Next() {
+		idle = append(idle, e.Value.(*Room))
+	}
+	h.mu.Unlock()
+	for _, r := range idle {
+		h.unload(r)
+	}
 }
 
 // endRoom stops a room that is leaving and forgets it.
@@ -405,7 +431,7 @@ func statesOf(vectors [][]byte) ([]map[uint64]uint64, error) {
 	return all, nil
 }
 
-// read makes a room's document from the store.
+// read makes a room's document from the store. With store.ErrNotFound it gives what was before.
 func (h *Hub) read(ctx context.Context, id string) (*ycrdt.Doc, *store.Document, error) {
 	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
 	n := 0
@@ -422,7 +448,7 @@ func (h *Hub) read(ctx context.Context, id string) (*ycrdt.Doc, *store.Document,
 		return nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, stored, err
 	}
 	doc.SetMaxWork(0)
 	return doc, stored, nil

@@ -57,6 +57,7 @@ type Room struct {
 	// Static after newRoom.
 	id     string
 	hub    *Hub
+	open   bool          // it need not be in the store
 	loaded chan struct{} // closed when the first load has ended
 	done   chan struct{} // closed when the room has ended
 
@@ -68,7 +69,8 @@ type Room struct {
 
 	mail mailbox
 
-	loadErr error // written before loaded is closed
+	loadErr error       // written before loaded is closed
+	public  atomic.Bool // anybody may enter
 
 	// Owned by work.
 	past          []map[uint64]uint64 // state vectors of deleted documents of this name
@@ -81,6 +83,7 @@ type Room struct {
 	locked, ended bool
 	runsEnabled   bool
 	seat          seat
+	unmade        bool   // it is not in the store: its first update makes it
 	language      string // of a room whose document names none
 	seq           int64  // of the last update that was applied
 	saved         int64  // of the last that the store has
@@ -106,9 +109,9 @@ type afterCommit struct {
 }
 
 // newRoom makes a room that loads itself.
-func newRoom(h *Hub, id string) *Room {
+func newRoom(h *Hub, id string, open bool) *Room {
 	r := &Room{
-		id: id, hub: h, loaded: make(chan struct{}), done: make(chan struct{}),
+		id: id, hub: h, open: open, loaded: make(chan struct{}), done: make(chan struct{}),
 		conns: make(map[*SyncConn]struct{}), awareness: yproto.NewAwareness(),
 	}
 	r.post(work{call: func() {
@@ -117,6 +120,9 @@ func newRoom(h *Hub, id string) *Room {
 	}})
 	return r
 }
+
+// Public tells whether anybody may enter who knows the name.
+func (r *Room) Public() bool { return r.public.Load() }
 
 // post hands work to the room; false says that it has ended.
 func (r *Room) post(w work) bool {

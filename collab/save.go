@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"weak"
 
+	"corun/collab/ycrdt"
 	"corun/collab/yproto"
 	"corun/store"
 )
@@ -17,6 +18,11 @@ import (
 func (r *Room) load() error {
 	ctx := context.Background() // the room belongs to no one visitor
 	doc, stored, err := r.hub.read(ctx, r.id)
+	r.unmade = r.open && errors.Is(err, store.ErrNotFound)
+	if r.unmade {
+		doc, err = ycrdt.New(ycrdt.Options{}), nil
+		stored.Room = &store.Room{ID: r.id, RunsEnabled: true, Open: true}
+	}
 	if err != nil {
 		return err
 	}
@@ -25,6 +31,7 @@ func (r *Room) load() error {
 	}
 	row := stored.Room
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
+	r.public.Store(row.Open)
 	r.seat.only = row.DriverOnly
 	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
@@ -58,11 +65,12 @@ func (r *Room) save(data []byte, author string, then func(error)) {
 	size := len(data) + unsavedOverhead
 	r.unsaved += size
 	r.after = append(r.after, afterCommit{seq, true, then})
-	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data}, func(err error) {
+	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data, Opens: r.unmade}, func(err error) {
 		if r.mail.putCommit(commit{seq, size, err}) {
 			go r.work()
 		}
 	})
+	r.unmade = false // or the store fails, and it is loaded again
 }
 
 // fence calls do when all that the document now holds is stored, or at once if

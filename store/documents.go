@@ -47,7 +47,8 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 
 // ReadDocument is LoadDocument for one who takes in what there is, the state, if there is
 // one, and then update after update: since the last snapshot there may be more of them than
-// is good to have in memory. Snapshot and Updates stay nil.
+// is good to have in memory. Snapshot and Updates stay nil. With ErrNotFound comes what there
+// was before of that name: Past.
 func (s *Store) ReadDocument(ctx context.Context, room string, state, update func([]byte) error) (*Document, error) {
 	var doc *Document
 	// In one transaction: between two, updates may have been folded.
@@ -61,6 +62,11 @@ func (s *Store) ReadDocument(ctx context.Context, room string, state, update fun
 			CASE WHEN s.seq >= COALESCE(b.seq, 0) THEN s.data ELSE b.data END AS data
 			FROM rooms LEFT JOIN snapshots s ON s.room_id = rooms.id LEFT JOIN bases b ON b.room_id = rooms.id WHERE rooms.id = ?`, room)
 		if errors.Is(err, sql.ErrNoRows) {
+			past, err := deletedDocuments(ctx, tx, room)
+			if err != nil {
+				return err
+			}
+			doc = &Document{Past: past}
 			return fmt.Errorf("room %s: %w", room, ErrNotFound)
 		}
 		if err != nil {
@@ -88,10 +94,10 @@ func (s *Store) ReadDocument(ctx context.Context, room string, state, update fun
 			return update(u.Data)
 		})
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	return doc, nil
+	return doc, err
 }
 
 // maxSeq is after all updates.

@@ -23,7 +23,9 @@ func pack(at []int64, updates ...Update) []row {
 
 func TestRows(t *testing.T) {
 	large := bytes.Repeat([]byte("x"), maxRowBytes)
-	update := func(seq int64, author, data string) Update { return Update{"r", seq, author, []byte(data)} }
+	update := func(seq int64, author, data string) Update {
+		return Update{Room: "r", Seq: seq, Author: author, Data: []byte(data)}
+	}
 	for _, tt := range []struct {
 		name    string
 		at      []int64
@@ -70,14 +72,14 @@ func TestRows(t *testing.T) {
 
 // Updates of several rooms in one transaction get rows of their own.
 func TestRowsOfRooms(t *testing.T) {
-	rows := pack([]int64{1, 1, 2, 2}, Update{"a", 1, "", []byte("x")}, Update{"b", 8, "", []byte("y")}, Update{"a", 2, "", []byte("z")}, Update{"b", 9, "", []byte("w")})
+	rows := pack([]int64{1, 1, 2, 2}, Update{Room: "a", Seq: 1, Author: "", Data: []byte("x")}, Update{Room: "b", Seq: 8, Author: "", Data: []byte("y")}, Update{Room: "a", Seq: 2, Author: "", Data: []byte("z")}, Update{Room: "b", Seq: 9, Author: "", Data: []byte("w")})
 	if len(rows) != 2 || rows[0].room != "a" || rows[0].n != 2 || rows[1].seq != 9 || rows[1].n != 2 {
 		t.Errorf("%+v", rows)
 	}
 }
 
 func TestDamagedRows(t *testing.T) {
-	good := pack([]int64{7, 8}, Update{"r", 1, "ab", []byte("xyz")}, Update{"r", 2, "c", []byte("w")})[0]
+	good := pack([]int64{7, 8}, Update{Room: "r", Seq: 1, Author: "ab", Data: []byte("xyz")}, Update{Room: "r", Seq: 2, Author: "c", Data: []byte("w")})[0]
 	for name, damage := range map[string]func(*row){
 		"no updates":           func(r *row) { r.n = 0 },
 		"fewer than none":      func(r *row) { r.n = math.MinInt64 },
@@ -106,7 +108,7 @@ func TestDamagedRows(t *testing.T) {
 func TestDamagedRowIsTold(t *testing.T) {
 	s := fresh(t)
 	addRoom(t, s, "r")
-	r := pack([]int64{7, 8}, Update{"r", 1, "ab", []byte("xyz")}, Update{"r", 2, "c", []byte("w")})[0]
+	r := pack([]int64{7, 8}, Update{Room: "r", Seq: 1, Author: "ab", Data: []byte("xyz")}, Update{Room: "r", Seq: 2, Author: "c", Data: []byte("w")})[0]
 	s.write.MustExec(`INSERT INTO updates (room_id, seq, n, at, author, data) VALUES ('r', 2, 2, 7, '', ?)`, r.data[:len(r.data)-1])
 	for what, err := range map[string]error{
 		"load":  second(s.LoadDocument(t.Context(), "r")),
@@ -120,7 +122,7 @@ func TestDamagedRowIsTold(t *testing.T) {
 }
 
 func FuzzRow(f *testing.F) {
-	r := pack([]int64{7, 8}, Update{"r", 1, "ab", []byte("xyz")}, Update{"r", 2, "c", []byte("w")})[0]
+	r := pack([]int64{7, 8}, Update{Room: "r", Seq: 1, Author: "ab", Data: []byte("xyz")}, Update{Room: "r", Seq: 2, Author: "c", Data: []byte("w")})[0]
 	f.Add(r.seq, r.n, r.at, r.data)
 	f.Add(int64(1), int64(1), int64(0), []byte("one"))
 	f.Add(int64(9), int64(3), int64(-1), []byte{0, 0, 0, 0, 0, 0, 0, 0, 0})

@@ -114,11 +114,10 @@ func Open(ctx context.Context, rawURL string, opts Options) (_ *Store, err error
 	if s.read, err = connect(ctx, path, synchronous, "ro"); err != nil {
 		return nil, err
 	}
-	readers := max(4, runtime.NumCPU())
-	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxOpenConns(readers())
 	// One that is opened reads the schema and prepares every statement anew, which takes
 	// longer than what is asked of it; the memory it has is worth giving back when it rests.
-	s.read.SetMaxIdleConns(readers)
+	s.read.SetMaxIdleConns(readers())
 	s.read.SetConnMaxIdleTime(restingReader)
 	if s.encode, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
@@ -217,6 +216,19 @@ func (s *Store) closeDatabases() error {
 		errs = append(errs, s.lock.Close()) // gives it back
 	}
 	return errors.Join(errs...)
+}
+
+// readers is how many connections may read at once.
+func readers() int { return max(4, runtime.NumCPU()) }
+
+// FreeMemory lets go of what makes the next questions faster.
+func (s *Store) FreeMemory(ctx context.Context) error {
+	s.read.SetMaxIdleConns(0) // closes those that rest
+	s.read.SetMaxIdleConns(readers())
+	if _, err := s.write.ExecContext(ctx, "PRAGMA shrink_memory"); err != nil {
+		return fmt.Errorf("free memory: %w", err)
+	}
+	return nil
 }
 
 // Ping tells whether the database can be read and, if the last write of updates

@@ -17,6 +17,8 @@ type Update struct {
 	Seq    int64 // 1, 2, 3… within the room; the room's owner counts
 	Author string
 	Data   []byte // not changed after Append
+	// Opens says that an open room is to be made for it, if there is none of that name.
+	Opens bool
 }
 
 const (
@@ -221,6 +223,14 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 		switch {
 		case q.refused != nil || failed[q.update.Room] != nil:
 		case q.do == nil:
+			if q.update.Opens {
+				if err := begin(); err != nil {
+					return "", err
+				}
+				if err := openRoom(ctx, tx, q); err != nil {
+					return "", err
+				}
+			}
 			rows.add(q)
 		default:
 			if err := begin(); err != nil {
@@ -248,6 +258,15 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 		return "", fmt.Errorf("commit updates: %w", err)
 	}
 	return "", nil
+}
+
+// openRoom makes the open room of an update that is the first.
+func openRoom(ctx context.Context, tx *sqlx.Tx, q *queued) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, '', '', TRUE, ?) ON CONFLICT (id) DO NOTHING`, q.update.Room, q.at)
+	if err != nil {
+		return fmt.Errorf("create room: %w", err)
+	}
+	return nil
 }
 
 // insert stores the row. If the schema refuses it, it names the room.

@@ -53,6 +53,9 @@ func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func
 	c := &syncSocket{server: s, leave: leave}
 	defer func() {
 		if c.conn == nil {
+			if c.room != nil {
+				c.room.Release()
+			}
 			leave()
 		}
 	}()
@@ -61,7 +64,7 @@ func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func
 		return err
 	}
 	defer done()
-	a, err := s.authorize(r.Context(), r.PathValue("room"), r.URL.Query().Get("token"))
+	a, err := c.authorize(r.Context(), r.PathValue("room"), r.URL.Query().Get("token"))
 	if err != nil {
 		return err
 	}
@@ -104,6 +107,24 @@ func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func
 	return nil
 }
 
+// authorize is Server's, for one who wants a document. An open room is not looked for twice, and
+// need not be there: its first edit makes it.
+func (c *syncSocket) authorize(ctx context.Context, room, token string) (*access, error) {
+	if token != "" || !c.server.isOpenName(room) {
+		return c.server.authorize(ctx, room, token)
+	}
+	acquired, err := c.server.cfg.Rooms.AcquireOpen(ctx, room)
+	if err != nil {
+		return nil, err
+	}
+	if !acquired.Public() {
+		acquired.Release()
+		return nil, errNoRoom
+	}
+	c.room = acquired
+	return &access{room: &store.Room{ID: room, Open: true}, role: store.RoleGuest}, nil
+}
+
 // session is what joins the two sockets of one person: a client makes it up and gives it on
 // both. Long enough that nobody comes upon another's.
 var sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
@@ -122,14 +143,13 @@ func (c *syncSocket) join(ctx context.Context, a *access, document, session stri
 	if a.room.Ended {
 		return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
 	}
-	room, err := c.server.cfg.Rooms.Acquire(ctx, document)
-	if err != nil {
-		return err
+	if c.room == nil {
+		if c.room, err = c.server.cfg.Rooms.Acquire(ctx, document); err != nil {
+			return err
+		}
 	}
-	c.room = room
-	conn, err := room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Session: session, Ready: c.ready})
+	conn, err := c.room.Join(ctx, collab.Peer{Role: a.role, TokenHash: a.tokenHash, Session: session, Ready: c.ready})
 	if err != nil {
-		room.Release()
 		return err
 	}
 	c.conn, c.expires = conn, a.expires

@@ -82,7 +82,7 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 	if in == nil {
 		return c.giveUpPrivileges(ctx, common, log, listener, admin) // the next stage goes on below
 	}
-	defer freeMemoryOnRequest()()
+	forMemory := memoryRequests() // one that comes early waits
 	// Open in order; close in the opposite one.
 	var closers []func(context.Context) error
 	defer func() {
@@ -130,6 +130,14 @@ func (c *serveCmd) Run(ctx context.Context, out io.Writer, common *common, log *
 		MaxParticipants: c.MaxParticipants,
 		KeepHistory:     time.Duration(c.KeepHistory),
 	})
+
+	stopFreeing := freeMemoryAt(forMemory, func() {
+		rooms.UnloadIdle()
+		if err := st.FreeMemory(ctx); err != nil {
+			log.Debug("the store keeps its memory", "error", err)
+		}
+	})
+	closers = append(closers, func(context.Context) error { stopFreeing(); return nil })
 
 	server = web.New(web.Config{
 		Store: st, Rooms: rooms, Runner: run, Log: log, Origins: c.AllowOrigin, OpenRooms: c.OpenRooms,
