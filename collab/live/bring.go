@@ -3,14 +3,7 @@ package live
 import (
 	"encoding/base64"
 
-	"golang.org/x/time/rate"
-
 	"corun/store"
-)
-
-const (
-	bringsPerSecond = 1
-	bringsAtOnce    = 3
 )
 
 // Bring asks everybody to look at a place of a file, as a host may, and who drives, as the one
@@ -33,12 +26,9 @@ func (m *Member) Bring(file, anchor string) error {
 		return refuse(CodeNotAllowed, "this participant is being disconnected")
 	case m.who.Role != store.RoleHost && r.driver != m.who.ID:
 		return refuse(CodeNotAllowed, "only a host or the driver can bring everyone somewhere")
-	case !m.brings.AllowN(r.hub.now(), 1):
+	case !m.allowed.brings.AllowN(r.hub.now(), 1):
 		return refuse(CodeTooFast, "that is more than once a second: wait a little")
 	}
 	r.broadcastAnswer(map[string]any{"type": "bring", "by": m.who, "file": file, "anchor": anchor}, m.who.ID, m.ref)
 	return nil
 }
-
-// newBrings bounds how often a participant brings the others somewhere.
-func newBrings() *rate.Limiter { return rate.NewLimiter(bringsPerSecond, bringsAtOnce) }

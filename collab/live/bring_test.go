@@ -79,3 +79,40 @@ func TestNamesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A guest who takes and gives up the seat again and again is stopped, and the others are told
+// nothing of it; to give it up is always possible.
+func TestSeatIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRoom(t)
+		guest, host := enter(t, r, store.RoleGuest), enter(t, r, store.RoleHost)
+		for i := range seatsAtOnce {
+			if got := code(guest.RequestSeat()); got != "" {
+				t.Fatalf("request %d: %q", i, got)
+			}
+			if got := code(guest.RequestSeat()); got != "" {
+				t.Fatalf("request %d again, with the seat: %q", i, got)
+			}
+			if got := code(guest.ReleaseSeat()); got != "" {
+				t.Fatalf("release %d: %q", i, got)
+			}
+		}
+		types(t, host)
+		if got := []string{code(guest.RequestSeat()), code(guest.TakeSeat())}; !slices.Equal(got, []string{CodeTooFast, CodeTooFast}) {
+			t.Errorf("one more: %q", got)
+		}
+		if told := types(t, host); len(told) != 0 {
+			t.Errorf("a host is told %q", told)
+		}
+		if got := code(host.TakeSeat()); got != "" {
+			t.Errorf("another's: %q", got)
+		}
+		time.Sleep(time.Second)
+		if got := code(guest.RequestSeat()); got != "" {
+			t.Errorf("a second later: %q", got)
+		}
+		if got := code(guest.RequestSeat()); got != "" {
+			t.Errorf("who has asked already: %q", got)
+		}
+	})
+}

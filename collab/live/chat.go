@@ -12,8 +12,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/time/rate"
-
 	"corun/store"
 )
 
@@ -33,8 +31,6 @@ const (
 	maxChatLinks   = 8
 	maxAnchorBytes = 256
 	maxLine        = 1 << 30
-	chatsPerSecond = 1
-	chatsAtOnce    = 10
 )
 
 var fileID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -108,7 +104,7 @@ func (m *Member) mayChat() error {
 	if m.who.Role == store.RoleViewer {
 		return refuse(CodeNotAllowed, "a viewer cannot write in the chat")
 	}
-	if !m.chats.AllowN(m.room.hub.now(), 1) {
+	if !m.allowed.chats.AllowN(m.room.hub.now(), 1) {
 		return refuse(CodeTooFast, "that is more than one message a second: wait a little")
 	}
 	return nil
@@ -244,6 +240,3 @@ func ChatOf(events []store.Event) []ChatMessage {
 	}
 	return chat
 }
-
-// newChats bounds how often a participant says something.
-func newChats() *rate.Limiter { return rate.NewLimiter(chatsPerSecond, chatsAtOnce) }

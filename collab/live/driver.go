@@ -18,6 +18,10 @@ const (
 	ReasonRotated  = "rotated"
 )
 
+// seatTooFast refuses who asks for, takes or gives the seat again and again: each time everybody
+// is told, and the log keeps it. To release it is always possible.
+const seatTooFast = "that is more than twice a second: wait a little"
+
 // RequestSeat asks for the seat: a free one is granted at once, otherwise
 // everybody is told who would like it. The request waits until it is granted,
 // denied or withdrawn, or the participant leaves.
@@ -28,16 +32,16 @@ func (m *Member) RequestSeat() error {
 	if err := m.mayDrive(); err != nil {
 		return err
 	}
-	switch r.driver {
-	case "":
+	asked := map[string]any{"type": "driver.requested", "participant": m.who}
+	switch {
+	case r.driver == m.who.ID: // has it already
+	case slices.Contains(r.requests, m.who.ID): // the others know
+		m.answer(asked)
+	case !m.allowed.seats.AllowN(r.hub.now(), 1):
+		return refuse(CodeTooFast, seatTooFast)
+	case r.driver == "":
 		r.setDriver(m.who.ID, m.who.ID, ReasonGranted)
-	case m.who.ID: // has it already
 	default:
-		asked := map[string]any{"type": "driver.requested", "participant": m.who}
-		if slices.Contains(r.requests, m.who.ID) { // the others know
-			m.answer(asked)
-			return nil
-		}
 		r.requests = append(r.requests, m.who.ID)
 		r.broadcastAnswer(asked, m.who.ID, m.ref)
 	}
@@ -135,6 +139,9 @@ func (m *Member) GiveSeat(to string) error {
 	if err := next.mayDrive(); err != nil {
 		return err
 	}
+	if r.driver != to && !m.allowed.seats.AllowN(r.hub.now(), 1) {
+		return refuse(CodeTooFast, seatTooFast)
+	}
 	r.setDriver(to, m.who.ID, ReasonGiven)
 	return nil
 }
@@ -149,6 +156,9 @@ func (m *Member) TakeSeat() error {
 	}
 	if r.driver != "" && r.driver != m.who.ID && m.who.Role != store.RoleHost {
 		return refuse(CodeNotAllowed, "somebody drives: ask for the seat with driver.request")
+	}
+	if r.driver != m.who.ID && !m.allowed.seats.AllowN(r.hub.now(), 1) {
+		return refuse(CodeTooFast, seatTooFast)
 	}
 	r.setDriver(m.who.ID, m.who.ID, ReasonTaken)
 	return nil

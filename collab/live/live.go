@@ -35,8 +35,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/time/rate"
-
 	"corun/store"
 )
 
@@ -367,19 +365,10 @@ func (r *Room) newMember(req JoinRequest) (*Member, error) {
 		id = newParticipantID()
 	}
 	return &Member{
-		room: r, tokenHash: req.TokenHash, chats: newChats(), brings: newBrings(), names: newNames(), wake: make(chan struct{}, 1),
+		room: r, tokenHash: req.TokenHash, allowed: newAllowed(), wake: make(chan struct{}, 1),
 		who: Participant{ID: id, Name: name, Hue: req.Hue, Role: req.Role},
 	}, nil
 }
-
-// Each change of a name is told to everybody and is in the log.
-const (
-	namesPerSecond = 1
-	namesAtOnce    = 20
-)
-
-// newNames bounds how often a participant changes their name or hue.
-func newNames() *rate.Limiter { return rate.NewLimiter(namesPerSecond, namesAtOnce) }
 
 // takePlace gives a member a place in the order of joining: that of the connection of the
 // same person, which ends, or the last. mu is held.
@@ -393,7 +382,7 @@ func (r *Room) takePlace(m *Member) {
 	if old, ok := r.members[id]; ok {
 		old.close(CloseReplaced, "opened again elsewhere")
 		delete(r.members, id)
-		m.joined, m.chats, m.brings, m.names = old.joined, old.chats, old.brings, old.names
+		m.joined, m.allowed = old.joined, old.allowed
 	}
 }
 

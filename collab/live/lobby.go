@@ -28,7 +28,7 @@ func (r *Room) Wait(req JoinRequest, languages any) (*Member, error) {
 	defer r.mu.Unlock()
 	if at := slices.IndexFunc(r.lobby, func(old *Member) bool { return old.who.ID == m.who.ID }); at >= 0 {
 		r.lobby[at].close(CloseReplaced, "opened again elsewhere")
-		m.names = r.lobby[at].names
+		m.allowed = r.lobby[at].allowed
 		r.lobby = slices.Delete(r.lobby, at, at+1)
 	} else if most := r.hub.most; len(r.members)+len(r.lobby) >= most {
 		return nil, fmt.Errorf("%w: %d participants are connected", ErrRoomFull, most)

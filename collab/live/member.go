@@ -22,12 +22,10 @@ type Frame struct {
 // methods that ask for something, the writer calls Next; Leave ends both.
 type Member struct {
 	// Static after Join.
-	room   *Room
-	joined int           // the participant's place in the order of joining
-	chats  *rate.Limiter // how often they may say something
-	brings *rate.Limiter // and bring the others somewhere
-	names  *rate.Limiter // and be called something else
-	wake   chan struct{} // holds one token when there may be something to write
+	room    *Room
+	joined  int           // the participant's place in the order of joining
+	allowed *allowed      // shared by the connections of one person, one after the other
+	wake    chan struct{} // holds one token when there may be something to write
 	// Guarded by room.mu.
 	who       Participant
 	tokenHash [32]byte        // of the room token they came by
@@ -44,6 +42,29 @@ type Member struct {
 	// Held by Next, so that frames leave in order.
 	writing sync.Mutex
 	frame   []byte // the last output frame, whose memory the next one takes; writing guards it
+}
+
+// allowed bounds how often one participant does what everybody is told and the log keeps.
+type allowed struct {
+	chats  *rate.Limiter
+	brings *rate.Limiter // see Bring
+	names  *rate.Limiter // changes of name or hue
+	seats  *rate.Limiter // what is done with the seat
+}
+
+// What is allowed, in a second, and at once.
+const (
+	chatsPerSecond, chatsAtOnce   = 1, 10
+	bringsPerSecond, bringsAtOnce = 1, 3
+	namesPerSecond, namesAtOnce   = 1, 20
+	seatsPerSecond, seatsAtOnce   = 2, 60
+)
+
+func newAllowed() *allowed {
+	return &allowed{
+		chats: rate.NewLimiter(chatsPerSecond, chatsAtOnce), brings: rate.NewLimiter(bringsPerSecond, bringsAtOnce),
+		names: rate.NewLimiter(namesPerSecond, namesAtOnce), seats: rate.NewLimiter(seatsPerSecond, seatsAtOnce),
+	}
 }
 
 // message is a JSON message that follows the output up to a position.
@@ -136,7 +157,7 @@ func (m *Member) Update(name *string, hue *int) error {
 		}
 		next.Hue = *hue
 	}
-	if m.who != next && !m.names.AllowN(r.hub.now(), 1) {
+	if m.who != next && !m.allowed.names.AllowN(r.hub.now(), 1) {
 		return refuse(CodeTooFast, "that is more than one change of name or hue a second: wait a little")
 	}
 	if m.waits != nil {
