@@ -207,7 +207,7 @@ func (h *Hub) acquire(ctx context.Context, id string, open bool) (*Room, error) 
 		if err := r.loadErr; err != nil {
 			h.drop(r)
 			r.Release()
-			if open && !r.open && errors.Is(err, store.ErrNotFound) {
+			if open && !r.public.Load() && errors.Is(err, store.ErrNotFound) {
 				continue // who asked for it first may not make it
 			}
 			return nil, err

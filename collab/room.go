@@ -57,7 +57,6 @@ type Room struct {
 	// Static after newRoom.
 	id     string
 	hub    *Hub
-	open   bool          // it need not be in the store
 	loaded chan struct{} // closed when the first load has ended
 	done   chan struct{} // closed when the room has ended
 
@@ -70,7 +69,7 @@ type Room struct {
 	mail mailbox
 
 	loadErr error       // written before loaded is closed
-	public  atomic.Bool // anybody may enter
+	public  atomic.Bool // anybody may enter, and it need not be in the store
 
 	// Owned by work.
 	past          []map[uint64]uint64 // state vectors of deleted documents of this name
@@ -111,9 +110,10 @@ type afterCommit struct {
 // newRoom makes a room that loads itself.
 func newRoom(h *Hub, id string, open bool) *Room {
 	r := &Room{
-		id: id, hub: h, open: open, loaded: make(chan struct{}), done: make(chan struct{}),
+		id: id, hub: h, loaded: make(chan struct{}), done: make(chan struct{}),
 		conns: make(map[*SyncConn]struct{}), awareness: yproto.NewAwareness(),
 	}
+	r.public.Store(open) // until it is loaded
 	r.post(work{call: func() {
 		r.loadErr = r.load()
 		close(r.loaded)

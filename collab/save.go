@@ -18,7 +18,7 @@ import (
 func (r *Room) load() error {
 	ctx := context.Background() // the room belongs to no one visitor
 	doc, stored, err := r.hub.read(ctx, r.id)
-	r.unmade = r.open && errors.Is(err, store.ErrNotFound)
+	r.unmade = r.public.Load() && errors.Is(err, store.ErrNotFound)
 	if r.unmade {
 		doc, err = ycrdt.New(ycrdt.Options{}), nil
 		stored.Room = &store.Room{ID: r.id, RunsEnabled: true, Open: true}
