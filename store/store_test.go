@@ -313,6 +313,55 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
+// What one room floods the store with is written in parts, in order, and others' updates are in
+// the next part.
+func TestFloodLeavesOthersTheirTurn(t *testing.T) {
+	s := fresh(t)
+	addRoom(t, s, "flood")
+	addRoom(t, s, "other")
+	stall, err := s.write.Beginx() // takes the one writing connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 100
+	order := make(chan string, n+3)
+	add := func(room string, seq int64, size int) {
+		s.Updates().Append(Update{Room: room, Seq: seq, Data: make([]byte, size)}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			order <- fmt.Sprint(room, seq)
+		})
+	}
+	for seq := int64(1); seq <= n; seq++ {
+		add("flood", seq, roomShare/2)
+	}
+	add("flood", n+1, 3*roomShare) // more than a share, and written all the same
+	add("other", 1, 10)
+	add("other", 2, 10)
+	if err := stall.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	var others []int
+	next := 1
+	for i := range n + 3 {
+		switch got := <-order; got {
+		case "other1", "other2":
+			others = append(others, i)
+		case fmt.Sprint("flood", next):
+			next++
+		default:
+			t.Fatalf("%s comes before flood%d", got, next)
+		}
+	}
+	if len(others) != 2 || others[1] > 10 {
+		t.Errorf("others' updates were written at places %d of %d", others, n+3)
+	}
+	if doc, err := s.LoadDocument(context.Background(), "flood"); err != nil || len(doc.Updates) != n+1 {
+		t.Errorf("loaded: %v", err)
+	}
+}
+
 func TestHistoryIgnoresClockSetBack(t *testing.T) {
 	ctx := context.Background()
 	var mu sync.Mutex

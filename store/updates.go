@@ -30,6 +30,9 @@ const (
 	queuedOverhead = 256
 	// maxBatch bounds one transaction, so that its commit does not take long.
 	maxBatch = 4096
+	// roomShare is how many bytes of one room are in it, but for one update that is larger:
+	// they are written in about the time that a flush takes.
+	roomShare = 128 << 10
 )
 
 // ErrOverloaded says that the writer is too far behind.
@@ -134,13 +137,7 @@ func (u *Updates) run() {
 		for len(u.queue) == 0 && !u.closed {
 			u.wake.Wait()
 		}
-		batch := u.queue
-		if len(batch) > maxBatch {
-			batch = batch[:maxBatch:maxBatch]
-			u.queue = u.queue[maxBatch:]
-		} else {
-			u.queue = nil
-		}
+		batch := u.next()
 		closed := u.closed
 		u.mu.Unlock()
 		if len(batch) == 0 && closed {
@@ -167,6 +164,35 @@ func (u *Updates) run() {
 			}
 		}
 	}
+}
+
+// next takes off the queue what one transaction writes: of each room no more than its share, so
+// that a keystroke elsewhere waits for no flood. mu is held.
+func (u *Updates) next() (batch []queued) {
+	if len(u.queue) <= maxBatch && u.bytes <= roomShare {
+		batch, u.queue = u.queue, nil
+		return batch
+	}
+	taken := make(map[string]int) // bytes; more than the share once something of the room is left
+	rest := u.queue[:0]
+	for _, q := range u.queue {
+		room := q.update.Room
+		switch had := taken[room]; {
+		case len(batch) == maxBatch:
+			rest = append(rest, q)
+		case q.do != nil:
+			batch = append(batch, q)
+		case had > 0 && had+q.size() > roomShare: // one at least, however large
+			taken[room] = roomShare + 1
+			rest = append(rest, q)
+		default:
+			taken[room] = had + q.size()
+			batch = append(batch, q)
+		}
+	}
+	clear(u.queue[len(rest):]) // their memory is not the queue's any more
+	u.queue = rest
+	return batch
 }
 
 // write stores a batch. A room whose updates the schema refuses, because it was
