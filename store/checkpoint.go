@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -13,8 +14,10 @@ import (
 // nobody (PRAGMA wal_checkpoint(PASSIVE), https://sqlite.org/wal.html#ckpt).
 
 const (
-	// checkpointEvery is the least time between two checkpoints.
+	// checkpointEvery is the time between two checkpoints, unless much is written.
 	checkpointEvery = time.Second
+	// checkpointBytes is so much: it is moved at once, lest the log becomes long.
+	checkpointBytes = 2 << 20
 	// checkpointWithin bounds one; what is left of the log is moved by the next.
 	checkpointWithin = 30 * time.Second
 	// longLog is how many pages the log may have before whoever commits moves what is left of
@@ -27,22 +30,32 @@ const (
 type checkpointer struct {
 	db   *sqlx.DB      // one connection
 	wake chan struct{} // holds a token when something was written
+	soon chan struct{} // and when that was much
+	late atomic.Int64  // bytes of updates that were written since the last checkpoint
 	ctx  context.Context
 	end  context.CancelFunc
 	done chan struct{}
 }
 
 func newCheckpointer(db *sqlx.DB) *checkpointer {
-	c := &checkpointer{db: db, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &checkpointer{db: db, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), done: make(chan struct{})}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	go c.run()
 	return c
 }
 
-// wrote says that something was committed.
-func (c *checkpointer) wrote() {
+// wrote says that something was committed, and how many bytes that was about.
+func (c *checkpointer) wrote(bytes int) {
+	signal(c.wake)
+	if c.late.Add(int64(bytes)) >= checkpointBytes {
+		signal(c.soon)
+	}
+}
+
+// signal leaves a token, unless there is one.
+func signal(c chan struct{}) {
 	select {
-	case c.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -57,9 +70,11 @@ func (c *checkpointer) run() {
 		}
 		select {
 		case <-time.After(checkpointEvery):
+		case <-c.soon:
 		case <-c.ctx.Done():
 			return
 		}
+		c.late.Store(0)
 		ctx, cancel := context.WithTimeout(c.ctx, checkpointWithin)
 		// What fails is tried again after the next write; a database that fails is noticed by
 		// who writes, and tells.

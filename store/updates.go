@@ -49,7 +49,7 @@ type Updates struct {
 	db     *sqlx.DB
 	insert *sqlx.Stmt
 	now    func() time.Time
-	wrote  func() // told of each commit
+	wrote  func(bytes int) // told of each commit
 	done   chan struct{}
 
 	mu     sync.Mutex // guards below
@@ -72,7 +72,7 @@ type queued struct {
 
 func (q *queued) size() int { return len(q.update.Data) + queuedOverhead }
 
-func newUpdates(db *sqlx.DB, now func() time.Time, wrote func()) (*Updates, error) {
+func newUpdates(db *sqlx.DB, now func() time.Time, wrote func(bytes int)) (*Updates, error) {
 	insert, err := db.Preparex(`INSERT INTO updates (room_id, seq, n, at, author, data) VALUES (?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return nil, fmt.Errorf("prepare insert: %w", err)
@@ -144,12 +144,14 @@ func (u *Updates) run() {
 			return
 		}
 		failed, err := u.write(batch)
-		u.wrote()
+		bytes := 0
+		for i := range batch {
+			bytes += batch[i].size()
+		}
+		u.wrote(bytes)
 		u.mu.Lock()
 		u.failed = err
-		for i := range batch {
-			u.bytes -= batch[i].size() // only now: what is being written is memory too
-		}
+		u.bytes -= bytes // only now: what is being written is memory too
 		u.mu.Unlock()
 		for _, q := range batch {
 			switch {

@@ -17,6 +17,8 @@ import (
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
 
+	"golang.org/x/time/rate"
+
 	"corun/collab"
 	"corun/collab/live"
 )
@@ -40,6 +42,10 @@ type syncSocket struct {
 	message atomic.Int64 // the message began that is being read
 	writing atomic.Int64 // the writer began
 	said    atomic.Bool  // goodbye
+
+	// Owned by the reader.
+	brought int           // bytes of messages, until there is intake
+	intake  *rate.Limiter // bytes of messages; nil before there were many
 
 	held     atomic.Int64 // bytes of the message that is being read, where it is not small
 	evicted  atomic.Bool  // it held them for too long
@@ -172,6 +178,31 @@ func (c *syncSocket) readAll() error {
 		c.server.heart.release(c)
 		if err != nil {
 			return err
+		}
+		c.pace(len(data))
+	}
+}
+
+const (
+	// intakePerSecond is how much one client may bring for long, in bytes: no editor does, and
+	// the disk, which all have to wait for, takes several times as much.
+	intakePerSecond = 8 << 20
+	// intakeAtOnce is how much it may bring as fast as it can.
+	intakeAtOnce = 4 << 20
+)
+
+// pace waits, and with it the client, after a message of n bytes when it brings more than its
+// share.
+func (c *syncSocket) pace(n int) {
+	if c.intake == nil {
+		if c.brought += n; c.brought < intakeAtOnce {
+			return
+		}
+		c.intake = rate.NewLimiter(intakePerSecond, intakeAtOnce)
+	}
+	for ; n > 0; n -= intakeAtOnce {
+		if wait := c.intake.ReserveN(time.Now(), min(n, intakeAtOnce)).Delay(); wait > 0 {
+			time.Sleep(wait) // half a second at most, and the client's goodbye waits as well
 		}
 	}
 }
