@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -79,19 +80,32 @@ func (f *frames) fill(n int) error {
 	}
 	f.start, f.end = 0, copy(f.buf[:], f.buf[f.start:f.end])
 	for f.end < n {
-		got, err := f.socket.socket.Read(f.buf[f.end:])
+		got, err := f.read(f.buf[f.end:])
+		if err != nil {
+			return err
+		}
 		f.end += got
+	}
+	return nil
+}
+
+// read waits until there is something, in the middle of a message.
+func (f *frames) read(p []byte) (n int, err error) {
+	for {
+		n, err := f.socket.socket.Read(p)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			f.until = time.Time{} // the heartbeat sees to who stops in the middle
 			if err = f.socket.socket.SetReadDeadline(f.until); f.socket.evicted.Load() {
-				return errEvicted
+				return n, errEvicted
 			}
 		}
-		if err != nil && f.end < n {
-			return fmt.Errorf("%w: %w", errPeerGone, err)
+		switch {
+		case n > 0:
+			return n, nil
+		case err != nil:
+			return n, fmt.Errorf("%w: %w", errPeerGone, err)
 		}
 	}
-	return nil
 }
 
 // head reads what stands before a payload.
@@ -138,20 +152,40 @@ func (f *frames) payload(b []byte, h frameHead) ([]byte, error) {
 		b = make([]byte, 0, min(h.length, uint64(len(f.buf))))
 	}
 	begin := len(b)
-	for left := h.length; left > 0; {
+	for left := int(h.length); left > 0; { // no longer than a message may be
+		n := min(left, cap(b)-len(b))
+		if f.empty() && n >= len(f.buf) { // much: by no way around
+			got, err := f.read(b[len(b) : len(b)+n])
+			if err != nil {
+				return nil, err
+			}
+			b = b[:len(b)+got]
+			left -= got
+			continue
+		}
 		if err := f.fill(1); err != nil {
 			return nil, err
 		}
 		if len(b) == cap(b) {
 			b = f.socket.grow(b)
 		}
-		n := min(int(left), f.end-f.start, cap(b)-len(b))
+		n = min(left, f.end-f.start, cap(b)-len(b))
 		b = append(b, f.buf[f.start:f.start+n]...)
 		f.start += n
-		left -= uint64(n)
+		left -= n
 	}
-	for i := range b[begin:] {
-		b[begin+i] ^= h.mask[i%len(h.mask)]
-	}
+	unmask(b[begin:], h.mask)
 	return b, nil
+}
+
+// unmask undoes what a client does to a payload (RFC 6455, section 5.3).
+func unmask(b []byte, mask [4]byte) {
+	var masks [256]byte // as often as it goes, for what does many bytes at once
+	n := copy(masks[:], mask[:])
+	for n < len(masks) && n < len(b) {
+		n += copy(masks[n:], masks[:n])
+	}
+	for len(b) > 0 {
+		b = b[subtle.XORBytes(b, b, masks[:n]):]
+	}
 }

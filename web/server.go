@@ -60,6 +60,7 @@ type Server struct {
 	bodies       *budget
 	answers      *budget
 	heart        *heart
+	growing      sync.Mutex // held by the reader that makes room for a large message
 	stopHeart    context.CancelFunc
 	mux          http.Handler
 

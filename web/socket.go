@@ -260,6 +260,10 @@ func (c *syncSocket) grow(b []byte) []byte {
 	more := max(min(cap(b), c.server.admission.limits.MessageBytes-cap(b)), 1<<10)
 	if cap(b)+more > maxUncounted {
 		c.server.heart.hold(c, more)
+		// The memory is new, and the kernel takes its time for that: one does it after the other,
+		// while small messages pass.
+		c.server.growing.Lock()
+		defer c.server.growing.Unlock()
 	}
 	return append(make([]byte, 0, cap(b)+more), b...)
 }
