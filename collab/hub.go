@@ -66,6 +66,8 @@ var (
 	// ErrUnavailable says that the store fails and the document cannot be had
 	// for the moment.
 	ErrUnavailable = errors.New("the room's document is not available for the moment")
+	// ErrPrivate says that a room is not open.
+	ErrPrivate = errors.New("not everybody may enter the room")
 	// ErrClosed says that the hub was closed.
 	ErrClosed = errors.New("the server is going away")
 )
@@ -156,7 +158,8 @@ func (h *Hub) Acquire(ctx context.Context, id string) (*Room, error) {
 }
 
 // AcquireOpen is Acquire for a name that anybody may use: if there is no room, its first edit
-// makes one.
+// makes one. The error is ErrPrivate if there is one that not everybody may enter; one that is
+// in memory already is given, see Public.
 func (h *Hub) AcquireOpen(ctx context.Context, id string) (*Room, error) {
 	return h.acquire(ctx, id, true)
 }
@@ -207,10 +210,16 @@ func (h *Hub) acquire(ctx context.Context, id string, open bool) (*Room, error) 
 		if err := r.loadErr; err != nil {
 			h.drop(r)
 			r.Release()
-			if open && !r.public.Load() && errors.Is(err, store.ErrNotFound) {
-				continue // who asked for it first may not make it
+			if open && !r.public.Load() && errors.Is(err, store.ErrNotFound) || !open && errors.Is(err, ErrPrivate) {
+				continue // it was loaded for another kind of visitor
 			}
 			return nil, err
+		}
+		if !open {
+			if err := r.beMade(ctx); err != nil {
+				r.Release()
+				return nil, err
+			}
 		}
 		return r, nil
 	}
@@ -406,7 +415,7 @@ func (h *Hub) stateToRemember(ctx context.Context, id string) ([]byte, error) {
 	if err != nil || !row.Open {
 		return nil, err
 	}
-	doc, _, err := h.read(ctx, id)
+	doc, _, err := h.read(ctx, id, nil)
 	if err != nil {
 		h.opts.Log.Warn("a room is deleted whose document cannot be read", "room", id, "error", err)
 		return nil, nil
@@ -432,10 +441,10 @@ func statesOf(vectors [][]byte) ([]map[uint64]uint64, error) {
 }
 
 // read makes a room's document from the store. With store.ErrNotFound it gives what was before.
-func (h *Hub) read(ctx context.Context, id string) (*ycrdt.Doc, *store.Document, error) {
+func (h *Hub) read(ctx context.Context, id string, head func(*store.Room) error) (*ycrdt.Doc, *store.Document, error) {
 	doc := ycrdt.New(ycrdt.Options{MaxWork: -1}) // it was all taken in before
 	n := 0
-	stored, err := h.store.ReadDocument(ctx, id, func(state []byte) error {
+	stored, err := h.store.ReadDocument(ctx, id, head, func(state []byte) error {
 		if err := doc.ApplyUpdate(state); err != nil {
 			return fmt.Errorf("load snapshot of room %s: %w", id, err)
 		}

@@ -72,9 +72,6 @@ func TestOpenRoomIsMadeOnce(t *testing.T) {
 	if r := w.stored("new"); r == nil || r.Title != "by the API" {
 		t.Errorf("the room is %+v", r)
 	}
-	if w.visit("r").room.Public() {
-		t.Error("who names a room that has tokens is let in without")
-	}
 }
 
 // What could not be saved leaves no room, and is saved when it can be.
@@ -135,4 +132,82 @@ func TestUnloadIdle(t *testing.T) {
 	}
 	used.typed(0, "x")
 	used.sync()
+}
+
+// A room of the name is made by another way, with tokens, while strangers look at an empty
+// document: they are sent away, and nothing that they write gets in.
+func TestOpenRoomBecomesPrivate(t *testing.T) {
+	for name, writes := range map[string]bool{"somebody comes": false, "the stranger writes": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, HubOptions{})
+			stranger := w.visit("new")
+			update, err := InitialDocument(Initial{Files: []File{{ID: "main", Path: "main.py", Content: "secret"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.st.CreateRoom(t.Context(), store.NewRoom{ID: "new", InitialUpdate: update}); err != nil {
+				t.Fatal(err)
+			}
+			if writes {
+				stranger.typed(0, "stranger")
+			} else {
+				r, err := w.hub.Acquire(t.Context(), "new")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Release()
+			}
+			if end := stranger.ended(); end.Code != CloseTryAgain {
+				t.Errorf("the stranger is closed with %v", end)
+			}
+			stranger.conn.Close()
+			stranger.room.Release()
+			if stranger.text() != "stranger" && stranger.text() != "" {
+				t.Errorf("the stranger has %q", stranger.text())
+			}
+			r, err := w.hub.Acquire(t.Context(), "new")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Release()
+			if files, _, _, err := r.Files(t.Context()); err != nil || len(files) != 1 || files[0].Content != "secret" {
+				t.Errorf("in the room is %v, %v", files, err)
+			}
+			if r.Public() {
+				t.Error("it is public")
+			}
+		})
+	}
+}
+
+func TestPrivateRoomIsNotLoadedForStrangers(t *testing.T) {
+	w := newWorld(t, HubOptions{})
+	if _, err := w.hub.AcquireOpen(t.Context(), "r"); !errors.Is(err, ErrPrivate) {
+		t.Errorf("acquired: %v", err)
+	}
+	if n := w.hub.Loaded(); n != 0 {
+		t.Errorf("%d rooms are loaded", n)
+	}
+	w.acquire() // it stays as it is for whoever may enter
+	if r, err := w.hub.AcquireOpen(t.Context(), "r"); err != nil || r.Public() {
+		t.Errorf("one in memory: %v, and it is public", err)
+	}
+}
+
+// Who deletes an open room behind the server's back does not make it come to life again.
+func TestOpenRoomThatIsGoneStaysGone(t *testing.T) {
+	w := newWorld(t, HubOptions{})
+	a := w.visit("new")
+	a.typed(0, "x")
+	a.sync()
+	if err := w.st.DeleteRoom(t.Context(), "new", nil); err != nil {
+		t.Fatal(err)
+	}
+	a.typed(0, "y")
+	if end := a.ended(); end.Code != CloseTryAgain {
+		t.Errorf("closed with %v", end)
+	}
+	if r := w.stored("new"); r != nil {
+		t.Errorf("made again: %+v", r)
+	}
 }

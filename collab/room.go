@@ -70,6 +70,7 @@ type Room struct {
 
 	loadErr error       // written before loaded is closed
 	public  atomic.Bool // anybody may enter, and it need not be in the store
+	unmade  atomic.Bool // it is not: its first update makes it; written by work
 
 	// Owned by work.
 	past          []map[uint64]uint64 // state vectors of deleted documents of this name
@@ -82,7 +83,7 @@ type Room struct {
 	locked, ended bool
 	runsEnabled   bool
 	seat          seat
-	unmade        bool   // it is not in the store: its first update makes it
+	made          bool   // it is, or was, in the store
 	language      string // of a room whose document names none
 	seq           int64  // of the last update that was applied
 	saved         int64  // of the last that the store has

@@ -17,9 +17,20 @@ import (
 // load reads the document from the store.
 func (r *Room) load() error {
 	ctx := context.Background() // the room belongs to no one visitor
-	doc, stored, err := r.hub.read(ctx, r.id)
-	r.unmade = r.public.Load() && errors.Is(err, store.ErrNotFound)
-	if r.unmade {
+	first := true
+	select {
+	case <-r.loaded:
+		first = false
+	default:
+	}
+	doc, stored, err := r.hub.read(ctx, r.id, func(row *store.Room) error {
+		if first && r.public.Load() && !row.Open {
+			return ErrPrivate
+		}
+		return nil
+	})
+	unmade := r.public.Load() && !r.made && errors.Is(err, store.ErrNotFound)
+	if unmade {
 		doc, err = ycrdt.New(ycrdt.Options{}), nil
 		stored.Room = &store.Room{ID: r.id, RunsEnabled: true, Open: true}
 	}
@@ -31,7 +42,12 @@ func (r *Room) load() error {
 	}
 	row := stored.Room
 	r.doc, r.locked, r.ended = doc, row.Locked, row.Ended
-	r.public.Store(row.Open)
+	r.unmade.Store(unmade)
+	r.made = !unmade
+	if r.public.Swap(row.Open) && !row.Open {
+		// A room was made of that name, by an import, say, before anything was written here.
+		r.sendAway("this name is another room's now: open it by its link")
+	}
 	r.seat.only = row.DriverOnly
 	r.runsEnabled, r.language = row.RunsEnabled, row.Language
 	r.seq, r.saved = stored.LastSeq, stored.LastSeq
@@ -65,12 +81,12 @@ func (r *Room) save(data []byte, author string, then func(error)) {
 	size := len(data) + unsavedOverhead
 	r.unsaved += size
 	r.after = append(r.after, afterCommit{seq, true, then})
-	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data, Opens: r.unmade}, func(err error) {
+	r.hub.store.Updates().Append(store.Update{Room: r.id, Seq: seq, Author: author, Data: data, Opens: r.unmade.Load()}, func(err error) {
 		if r.mail.putCommit(commit{seq, size, err}) {
 			go r.work()
 		}
 	})
-	r.unmade = false // or the store fails, and it is loaded again
+	r.unmade.Store(false) // or the store fails, and it is loaded again
 }
 
 // fence calls do when all that the document now holds is stored, or at once if
@@ -91,11 +107,11 @@ func (r *Room) takeCommits(commits []commit) {
 		r.unsaved -= c.size
 		if c.err != nil {
 			r.fail(c.err)
-			if !errors.Is(c.err, store.ErrRefused) {
+			if !errors.Is(c.err, store.ErrRefused) && !errors.Is(c.err, store.ErrOverloaded) { // those are the room's alone
 				r.hub.storeFailed()
 			}
 		} else {
-			r.saved = c.seq
+			r.saved, r.made = c.seq, true
 		}
 		for len(r.after) > 0 && r.after[0].seq <= c.seq {
 			a := r.after[0]
@@ -147,12 +163,39 @@ func (r *Room) reload() {
 		}
 		return
 	}
+	r.sendAway("the server cannot read this document for the moment: connect again, what you typed is kept in your editor")
+}
+
+// sendAway disconnects everybody.
+func (r *Room) sendAway(reason string) {
 	for c := range r.conns {
-		c.shut(CloseTryAgain, "the server cannot read this document for the moment: connect again, what you typed is kept in your editor")
+		c.shut(CloseTryAgain, reason)
 		c.joined = false
 	}
 	clear(r.conns)
 	r.awareness = yproto.NewAwareness()
+}
+
+// beMade sees that a room of which nothing was stored when it was loaded is one that is in the
+// store now, for somebody who found it there.
+func (r *Room) beMade(ctx context.Context) error {
+	if !r.unmade.Load() {
+		return nil
+	}
+	return r.call(ctx, func() error {
+		if !r.unmade.Load() {
+			return nil
+		}
+		r.doc, r.whole = nil, weak.Pointer[[]byte]{} // nothing is in it
+		r.reload()
+		switch {
+		case r.doc == nil:
+			return ErrUnavailable
+		case r.unmade.Load():
+			return fmt.Errorf("room %s: %w", r.id, store.ErrNotFound)
+		}
+		return nil
+	})
 }
 
 // showAll gives everybody the whole document, all of which is saved.
@@ -228,7 +271,7 @@ func (h *Hub) encodeStored(id string) (data []byte, seq int64, err error) {
 	case <-h.life.Done():
 		return nil, 0, ErrClosed
 	}
-	doc, stored, err := h.read(h.life, id)
+	doc, stored, err := h.read(h.life, id, nil)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -18,6 +18,8 @@ const (
 	checkpointEvery = time.Second
 	// checkpointBytes is so much: it is moved at once, lest the log becomes long.
 	checkpointBytes = 2 << 20
+	// fewPages is what a transaction that is not the updates' is taken to write.
+	fewPages = 4 * logPage
 	// checkpointWithin bounds one; what is left of the log is moved by the next.
 	checkpointWithin = 30 * time.Second
 	// longLog is how many pages the log may have before whoever commits moves what is left of
@@ -31,7 +33,7 @@ type checkpointer struct {
 	db   *sqlx.DB      // one connection
 	wake chan struct{} // holds a token when something was written
 	soon chan struct{} // and when that was much
-	late atomic.Int64  // bytes of updates that were written since the last checkpoint
+	late atomic.Int64  // bytes that were written since the last checkpoint, about
 	ctx  context.Context
 	end  context.CancelFunc
 	done chan struct{}

@@ -31,7 +31,7 @@ type Document struct {
 func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error) {
 	var snapshot []byte
 	var updates [][]byte
-	doc, err := s.ReadDocument(ctx, room, func(state []byte) error {
+	doc, err := s.ReadDocument(ctx, room, nil, func(state []byte) error {
 		snapshot = state
 		return nil
 	}, func(update []byte) error {
@@ -48,17 +48,17 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 // ReadDocument is LoadDocument for one who takes in what there is, the state, if there is
 // one, and then update after update: since the last snapshot there may be more of them than
 // is good to have in memory. Snapshot and Updates stay nil. With ErrNotFound comes what there
-// was before of that name: Past.
-func (s *Store) ReadDocument(ctx context.Context, room string, state, update func([]byte) error) (*Document, error) {
+// was before of that name: Past. head, or nil, is given the room first, and its error ends it.
+func (s *Store) ReadDocument(ctx context.Context, room string, head func(*Room) error, state, update func([]byte) error) (*Document, error) {
 	var doc *Document
 	// In one transaction: between two, updates may have been folded.
 	err := s.readTx(ctx, func(tx *sqlx.Tx) error {
-		var head struct {
+		var row struct {
 			roomRow
 			Seq  int64  `db:"seq"`
 			Data []byte `db:"data"`
 		}
-		err := tx.GetContext(ctx, &head, `SELECT rooms.*, MAX(COALESCE(s.seq, 0), COALESCE(b.seq, 0)) AS seq,
+		err := tx.GetContext(ctx, &row, `SELECT rooms.*, MAX(COALESCE(s.seq, 0), COALESCE(b.seq, 0)) AS seq,
 			CASE WHEN s.seq >= COALESCE(b.seq, 0) THEN s.data ELSE b.data END AS data
 			FROM rooms LEFT JOIN snapshots s ON s.room_id = rooms.id LEFT JOIN bases b ON b.room_id = rooms.id WHERE rooms.id = ?`, room)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -72,9 +72,14 @@ func (s *Store) ReadDocument(ctx context.Context, room string, state, update fun
 		if err != nil {
 			return fmt.Errorf("read room and snapshot: %w", err)
 		}
-		doc = &Document{Room: head.room(), LastSeq: head.Seq}
-		if head.Data != nil {
-			data, err := s.decode.DecodeAll(head.Data, nil)
+		doc = &Document{Room: row.room(), LastSeq: row.Seq}
+		if head != nil {
+			if err := head(doc.Room); err != nil {
+				return err
+			}
+		}
+		if row.Data != nil {
+			data, err := s.decode.DecodeAll(row.Data, nil)
 			if err != nil {
 				return fmt.Errorf("unpack snapshot of room %s: %w", room, err)
 			}
@@ -87,7 +92,7 @@ func (s *Store) ReadDocument(ctx context.Context, room string, state, update fun
 				return err
 			}
 		}
-		return eachUpdate(ctx, tx, room, head.Seq, maxSeq, func(u Stored) error {
+		return eachUpdate(ctx, tx, room, row.Seq, maxSeq, func(u Stored) error {
 			doc.Count++
 			doc.LastSeq = u.Seq
 			doc.SinceSnapshot += len(u.Data)

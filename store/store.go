@@ -246,7 +246,7 @@ func (s *Store) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
 	if err := inTx(ctx, s.write.BeginTxx, fn); err != nil {
 		return err
 	}
-	s.moves.wrote(0)
+	s.moves.wrote(fewPages)
 	return nil
 }
 
@@ -300,7 +300,7 @@ func (s *Store) lightTx(ctx context.Context, fn func(*sqlx.Tx) error) (err error
 	if err := inTx(ctx, conn.BeginTxx, fn); err != nil {
 		return err
 	}
-	s.moves.wrote(0)
+	s.moves.wrote(fewPages)
 	return nil
 }
 

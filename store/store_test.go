@@ -362,6 +362,51 @@ func TestFloodLeavesOthersTheirTurn(t *testing.T) {
 	}
 }
 
+// An update that opens a room makes it once, and is refused by one that is not open; others in
+// the same transaction are not concerned.
+func TestOpens(t *testing.T) {
+	ctx := context.Background()
+	s := fresh(t)
+	addRoom(t, s, "private")
+	for _, tt := range []struct {
+		room string
+		seq  int64
+		want error
+	}{{"new", 1, nil}, {"new", 2, nil}, {"private", 1, ErrRefused}, {"new", 2, ErrRefused}} {
+		if err := appendWait(s, Update{Room: tt.room, Seq: tt.seq, Data: []byte("x"), Opens: true}); !errors.Is(err, tt.want) {
+			t.Errorf("update %d of %s: %v", tt.seq, tt.room, err)
+		}
+	}
+	if doc, err := s.LoadDocument(ctx, "new"); err != nil || len(doc.Updates) != 2 || !doc.Room.Open {
+		t.Errorf("the open room: %+v, %v", doc, err)
+	}
+	if doc, err := s.LoadDocument(ctx, "private"); err != nil || len(doc.Updates) != 0 || doc.Room.Open {
+		t.Errorf("the private room: %+v, %v", doc, err)
+	}
+	stall, err := s.write.Beginx() // takes the one writing connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 3)
+	for _, room := range []string{"a", "private", "b"} {
+		s.Updates().Append(Update{Room: room, Seq: 1, Data: []byte("x"), Opens: true}, func(err error) { results <- err })
+	}
+	if err := stall.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	var refused int
+	for range 3 {
+		if err := <-results; errors.Is(err, ErrRefused) {
+			refused++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%d of three were refused", refused)
+	}
+}
+
 func TestHistoryIgnoresClockSetBack(t *testing.T) {
 	ctx := context.Background()
 	var mu sync.Mutex

@@ -25,9 +25,15 @@ const (
 	// maxQueuedBytes bounds the updates that wait for the writer. It is reached
 	// when the disk stands still; then appends fail rather than fill the memory.
 	maxQueuedBytes = 64 << 20
+	// smallBytes is how much more may wait of updates that are not larger than smallUpdate, as
+	// keystrokes are, while others fill the queue.
+	smallBytes  = 8 << 20
+	smallUpdate = 4 << 10
 	// queuedOverhead is what a waiting update costs beside its data, in bytes, so
 	// that a flood of tiny updates meets the bound too.
 	queuedOverhead = 256
+	// logPage is what a row takes of the log at the least: SQLite writes pages.
+	logPage = 4 << 10
 	// maxBatch bounds one transaction, so that its commit does not take long.
 	maxBatch = 4096
 	// roomShare is how many bytes of one room are in it, but for one update that is larger:
@@ -51,6 +57,7 @@ type Updates struct {
 	now    func() time.Time
 	wrote  func(bytes int) // told of each commit
 	done   chan struct{}
+	logged int // about how much the database's log has grown, in bytes; owned by run
 
 	mu     sync.Mutex // guards below
 	wake   *sync.Cond
@@ -102,7 +109,7 @@ func (u *Updates) Append(update Update, done func(error)) {
 		done(ErrClosed)
 		return
 	}
-	if u.bytes+q.size() > maxQueuedBytes {
+	if most := maxQueuedBytes + smallBytes; u.bytes+q.size() > most || (u.bytes > maxQueuedBytes-q.size() && q.size() > smallUpdate) {
 		// The writer tells of it in its turn, so that a room hears of its updates
 		// in order. Other rooms' updates are not concerned.
 		q.refused, q.update.Data = ErrOverloaded, nil
@@ -148,7 +155,8 @@ func (u *Updates) run() {
 		for i := range batch {
 			bytes += batch[i].size()
 		}
-		u.wrote(bytes)
+		u.wrote(u.logged)
+		u.logged = 0
 		u.mu.Lock()
 		u.failed = err
 		u.bytes -= bytes // only now: what is being written is memory too
@@ -242,6 +250,7 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 			if refused, err := rows.list[i].insert(ctx, insert); err != nil {
 				return refused, err
 			}
+			u.logged += len(rows.list[i].data) + logPage
 		}
 		rows.clear()
 		return "", nil
@@ -255,8 +264,8 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 				if err := begin(); err != nil {
 					return "", err
 				}
-				if err := openRoom(ctx, tx, q); err != nil {
-					return "", err
+				if refused, err := openRoom(ctx, tx, q); err != nil {
+					return refused, err
 				}
 			}
 			rows.add(q)
@@ -274,6 +283,7 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 	}
 	if tx == nil && len(rows.list) == 1 {
 		// A statement alone is a transaction, for a fraction of the work.
+		u.logged += len(rows.list[0].data) + logPage
 		return rows.list[0].insert(ctx, u.insert)
 	}
 	if err := begin(); err != nil {
@@ -288,13 +298,19 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 	return "", nil
 }
 
-// openRoom makes the open room of an update that is the first.
-func openRoom(ctx context.Context, tx *sqlx.Tx, q *queued) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, '', '', TRUE, ?) ON CONFLICT (id) DO NOTHING`, q.update.Room, q.at)
+// openRoom makes the open room of an update that is the first. If there is a room of that name
+// that is not open it refuses the update.
+func openRoom(ctx context.Context, tx *sqlx.Tx, q *queued) (refused string, err error) {
+	var open bool
+	err = tx.GetContext(ctx, &open, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, '', '', TRUE, ?)
+		ON CONFLICT (id) DO UPDATE SET open = open RETURNING open`, q.update.Room, q.at)
 	if err != nil {
-		return fmt.Errorf("create room: %w", err)
+		return "", fmt.Errorf("create room: %w", err)
 	}
-	return nil
+	if !open {
+		return q.update.Room, fmt.Errorf("store update of room %s, which is not open: %w", q.update.Room, ErrRefused)
+	}
+	return "", nil
 }
 
 // insert stores the row. If the schema refuses it, it names the room.

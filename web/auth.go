@@ -156,7 +156,7 @@ func (s *Server) isOpenName(room string) bool {
 
 // enterOpenRoom lets a caller without token into a room that anybody may use,
 // and makes it for the first. Who comes for the document alone does not need that, see
-// syncSocket.enterOpen.
+// syncSocket.authorize.
 func (s *Server) enterOpenRoom(ctx context.Context, id string) (*access, error) {
 	room, err := s.cfg.Store.Room(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {

@@ -199,6 +199,8 @@ func (c *syncSocket) pace(n int) {
 			return
 		}
 		c.intake = rate.NewLimiter(intakePerSecond, intakeAtOnce)
+		c.intake.AllowN(time.Now(), intakeAtOnce) // which it has brought
+		return
 	}
 	for ; n > 0; n -= intakeAtOnce {
 		if wait := c.intake.ReserveN(time.Now(), min(n, intakeAtOnce)).Delay(); wait > 0 {

@@ -114,6 +114,9 @@ func (c *syncSocket) authorize(ctx context.Context, room, token string) (*access
 		return c.server.authorize(ctx, room, token)
 	}
 	acquired, err := c.server.cfg.Rooms.AcquireOpen(ctx, room)
+	if errors.Is(err, collab.ErrPrivate) {
+		return nil, errNoRoom
+	}
 	if err != nil {
 		return nil, err
 	}

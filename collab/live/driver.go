@@ -35,7 +35,7 @@ func (m *Member) RequestSeat() error {
 	asked := map[string]any{"type": "driver.requested", "participant": m.who}
 	switch {
 	case r.driver == m.who.ID: // has it already
-	case slices.Contains(r.requests, m.who.ID): // the others know
+	case r.driver != "" && slices.Contains(r.requests, m.who.ID): // the others know
 		m.answer(asked)
 	case !m.allowed.seats.AllowN(r.hub.now(), 1):
 		return refuse(CodeTooFast, seatTooFast)
