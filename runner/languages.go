@@ -210,6 +210,7 @@ func (r *Runner) versions(ctx context.Context, all []*lang.Profile, formatters b
 	}
 	close(next)
 	tries.Wait()
+	r.active.Wait() // who comes first finds no formatter in their place
 	return versions, formats, errs
 }
 
