@@ -67,24 +67,41 @@ func descriptors() uint64 {
 	return l.Cur
 }
 
-// Limit gives a listener that closes at once what is too much: a runner without descriptors
-// can run nothing. Behind a proxy all connections are the proxy's, and requests are counted
-// by address instead.
-func (s *Server) Limit(l net.Listener) net.Listener { return &limited{l, s} }
+const (
+	// newAtOnce is how many connections are let in before one of them has been answered. Each
+	// has a goroutine that wants a processor at once, and Go's scheduler takes them in turn: a
+	// thousand that come together would stand before everybody's keystrokes.
+	newAtOnce = 16
+	// newFor is how long a connection counts as new at most: one that asks for nothing is not
+	// to keep others out.
+	newFor = 5 * time.Millisecond
+)
+
+// Limit gives a listener that lets connections in a few at a time, and closes at once what is
+// too much: a runner without descriptors can run nothing. Behind a proxy all connections are
+// the proxy's, and requests are counted by address instead.
+func (s *Server) Limit(l net.Listener) net.Listener {
+	return &limited{Listener: l, server: s, fresh: make(chan struct{}, newAtOnce), newFor: newFor}
+}
 
 type limited struct {
 	net.Listener
 	server *Server
+	fresh  chan struct{} // holds one for each connection that is new
+	newFor time.Duration
 }
 
 func (l *limited) Accept() (net.Conn, error) {
+	l.fresh <- struct{}{} // waits newFor at most
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
+			<-l.fresh
 			return nil, err
 		}
 		tcp, ok := conn.(*net.TCPConn)
 		if !ok {
+			<-l.fresh
 			return conn, nil
 		}
 		address := "127.0.0.1" // as good as the proxy's
@@ -96,19 +113,35 @@ func (l *limited) Accept() (net.Conn, error) {
 			_ = tcp.Close()
 			continue
 		}
-		return &countedConn{TCPConn: tcp, crowd: l.server.connections, address: address}, nil
+		isNew := time.AfterFunc(l.newFor, func() { <-l.fresh })
+		return &countedConn{TCPConn: tcp, crowd: l.server.connections, address: address, fresh: l.fresh, isNew: isNew}, nil
 	}
 }
 
-// countedConn is all that a connection is, and is counted out when it is closed.
+// countedConn is all that a connection is, and is counted out when it is closed. It is new
+// until something is written.
 type countedConn struct {
 	*net.TCPConn
 	crowd   *crowd
 	address string
 	once    sync.Once
+	fresh   chan struct{}
+	isNew   *time.Timer // runs as long as it is
+}
+
+func (c *countedConn) settle() {
+	if c.isNew.Stop() {
+		<-c.fresh
+	}
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.settle()
+	return c.TCPConn.Write(p)
 }
 
 func (c *countedConn) Close() error {
+	c.settle()
 	err := c.TCPConn.Close()
 	c.once.Do(func() { c.crowd.leave(c.address) })
 	return err

@@ -130,6 +130,53 @@ func TestConnectionsAreBounded(t *testing.T) {
 	again()
 }
 
+// Connections are let in a few at a time, and who asks for nothing keeps nobody out.
+func TestConnectionsComeInTurn(t *testing.T) {
+	server := newSite(t).Config.Handler.(*Server)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	l := server.Limit(listener).(*limited)
+	l.fresh, l.newFor = make(chan struct{}, 2), time.Hour
+	for range 8 {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		must(t, err)
+		defer conn.Close()
+	}
+	accept := func() net.Conn {
+		conn, err := l.Accept()
+		must(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	first, second := accept(), accept()
+	third := make(chan net.Conn)
+	go func() {
+		conn, _ := l.Accept()
+		third <- conn
+	}()
+	select {
+	case <-third:
+		t.Fatal("a third is let in before one was answered")
+	case <-time.After(20 * time.Millisecond): // wrong code may pass, right code cannot fail
+	}
+	_, err = first.Write([]byte("x"))
+	must(t, err)
+	defer (<-third).Close()
+	_ = second.Close()
+	fourth := accept()
+	for _, conn := range []net.Conn{first, second, fourth, fourth} { // each counts once
+		_ = conn.Close()
+	}
+	if len(l.fresh) != 1 {
+		t.Errorf("%d are new, want the third", len(l.fresh))
+	}
+	l.newFor = time.Millisecond
+	for range 4 {
+		accept()
+	}
+}
+
 // Behind a proxy requests count, by the address that it gives.
 func TestRequestsAreBoundedBehindAProxy(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.TrustProxy = true })
