@@ -157,14 +157,14 @@ func (f *frames) payload(b []byte, h frameHead) ([]byte, error) {
 		if f.empty() && n >= len(f.buf) { // much: by no way around
 			got, err := f.read(b[len(b) : len(b)+n])
 			if err != nil {
-				return nil, err
+				return b, err
 			}
 			b = b[:len(b)+got]
 			left -= got
 			continue
 		}
 		if err := f.fill(1); err != nil {
-			return nil, err
+			return b, err
 		}
 		if len(b) == cap(b) {
 			b = f.socket.grow(b)

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"math/bits"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,11 +14,15 @@ import (
 // intake bounds the memory of messages that have begun to come: all sockets together could
 // hold 50,000 of a mebibyte each, one just before its end. Small ones are not counted.
 type intake struct {
-	most int64
-	held atomic.Int64
+	most   int64
+	held   atomic.Int64
+	making sync.Mutex               // held by the reader that makes memory for a large message
+	spare  [bits.UintSize]sync.Pool // of *[]byte, by the bits of their size
 }
 
 const (
+	// maxUncounted is the largest message that does not count as intake.
+	maxUncounted = 64 << 10
 	// maxIntake is how much messages that are being read may take together.
 	maxIntake = 32 << 20
 	// minMessages is how many of the largest that is at least.
@@ -25,6 +31,27 @@ const (
 
 func newIntake(messageBytes int) intake {
 	return intake{most: max(maxIntake, minMessages*int64(messageBytes))}
+}
+
+// memory gives memory for so much of a large message.
+func (in *intake) memory(size int) []byte {
+	if b, ok := in.spare[bits.Len(uint(size))].Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:0:size]
+	}
+	// The kernel takes its time for what is new: one does it after the other, while small
+	// messages pass.
+	in.making.Lock()
+	defer in.making.Unlock()
+	return make([]byte, 0, size)
+}
+
+// recycle takes back memory of a message that did not become whole, or has a larger one now.
+// Who sends many such would else have memory cleared and collected as fast as it sends, and
+// everybody feels that.
+func (in *intake) recycle(b []byte) {
+	if cap(b) > maxUncounted {
+		in.spare[bits.Len(uint(cap(b)))].Put(&b)
+	}
 }
 
 // errEvicted ends a socket whose message took memory for too long.

@@ -60,7 +60,6 @@ type Server struct {
 	bodies       *budget
 	answers      *budget
 	heart        *heart
-	growing      sync.Mutex // held by the reader that makes room for a large message
 	stopHeart    context.CancelFunc
 	mux          http.Handler
 

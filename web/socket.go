@@ -211,7 +211,13 @@ func (c *syncSocket) pace(n int) {
 
 // next reads one message, into memory of its own, or what stands between messages; then it is
 // nil.
-func (c *syncSocket) next(f *frames) (message []byte, err error) {
+func (c *syncSocket) next(f *frames) (whole []byte, err error) {
+	var message []byte // as much as there is of it
+	defer func() {
+		if whole == nil {
+			c.server.heart.intake.recycle(message)
+		}
+	}()
 	begun := false
 	for {
 		if err := f.fill(1); err != nil {
@@ -259,19 +265,15 @@ func (c *syncSocket) next(f *frames) (message []byte, err error) {
 // grow makes room for more of a message, as append would, but that this makes little garbage
 // on the way to a large one.
 func (c *syncSocket) grow(b []byte) []byte {
-	more := max(min(cap(b), c.server.admission.limits.MessageBytes-cap(b)), 1<<10)
-	if cap(b)+more > maxUncounted {
-		c.server.heart.hold(c, more)
-		// The memory is new, and the kernel takes its time for that: one does it after the other,
-		// while small messages pass.
-		c.server.growing.Lock()
-		defer c.server.growing.Unlock()
+	size := max(min(2*cap(b), c.server.admission.limits.MessageBytes), cap(b)+1<<10)
+	if size <= maxUncounted {
+		return append(make([]byte, 0, size), b...)
 	}
-	return append(make([]byte, 0, cap(b)+more), b...)
+	c.server.heart.hold(c, size-cap(b))
+	larger := append(c.server.heart.intake.memory(size), b...)
+	c.server.heart.intake.recycle(b)
+	return larger
 }
-
-// maxUncounted is the largest message that does not count as intake.
-const maxUncounted = 64 << 10
 
 // control does what a control frame asks for.
 func (c *syncSocket) control(f *frames, h frameHead) error {
