@@ -15,30 +15,29 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 	if len(payload) > MaxAwarenessBytes {
 		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", len(payload), MaxAwarenessBytes)}
 	}
-	changes, err := yproto.DecodeAwareness(payload)
-	if err != nil {
-		return err
-	}
 	// Stock providers send back what they hear of others. Only what is news makes
 	// this connection the one that speaks for a client.
 	var mine, departed []yproto.AwarenessChange
-	for _, ch := range changes {
+	err := yproto.DecodeAwareness(payload, func(ch yproto.AwarenessChange) {
 		if !r.awareness.IsNews(ch) {
-			if gone, ok := r.awareness.Departed(ch.Client); ok && ch.State != nil {
+			if gone, ok := r.awareness.Departed(ch.Client); ok && ch.State != nil && len(departed) < yproto.MaxAwarenessClients {
 				departed = append(departed, gone)
 			}
-			continue
+			return
 		}
-		had, known := c.clients[ch.Client]
-		if !known && len(c.clients) >= maxAwarenessIDs {
-			continue
+		if _, known := c.clients[ch.Client]; known || len(c.clients)+len(mine) < maxAwarenessIDs {
+			mine = append(mine, ch)
 		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, ch := range mine {
 		if c.clients == nil {
 			c.clients = make(map[uint64]int)
 		}
+		c.stateBytes += len(ch.State) - c.clients[ch.Client]
 		c.clients[ch.Client] = len(ch.State)
-		c.stateBytes += len(ch.State) - had
-		mine = append(mine, ch)
 	}
 	if c.stateBytes > MaxAwarenessBytes { // it may speak for several, but for no more together
 		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", c.stateBytes, MaxAwarenessBytes)}

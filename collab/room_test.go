@@ -196,8 +196,8 @@ func (c *client) frame(f []byte) {
 			c.t.Fatal(err)
 		}
 	case yproto.AwarenessState:
-		changes, err := yproto.DecodeAwareness(m.Payload)
-		if err != nil {
+		var changes []yproto.AwarenessChange
+		if err := yproto.DecodeAwareness(m.Payload, func(ch yproto.AwarenessChange) { changes = append(changes, ch) }); err != nil {
 			c.t.Fatal(err)
 		}
 		c.aware.Apply(changes)

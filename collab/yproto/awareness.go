@@ -39,36 +39,37 @@ const MaxAwarenessClients = 4096
 // NewAwareness makes an empty table.
 func NewAwareness() *Awareness { return &Awareness{clients: make(map[uint64]awarenessEntry)} }
 
-// DecodeAwareness reads an awareness update. States are checked to be JSON.
-func DecodeAwareness(payload []byte) ([]AwarenessChange, error) {
+// DecodeAwareness reads an awareness update and hands each change to take, also when what
+// comes after it is malformed. It makes no list: whoever sends thousands of states would have
+// it collected. States are checked to be JSON, and are part of the payload.
+func DecodeAwareness(payload []byte, take func(AwarenessChange)) error {
 	n, rest, err := readUint(payload)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if n > uint64(len(rest)) {
-		return nil, bad("%d clients are announced where %d bytes are left", n, len(rest))
+		return bad("%d clients are announced where %d bytes are left", n, len(rest))
 	}
-	changes := make([]AwarenessChange, 0, min(n, 64))
 	for range n {
 		var c AwarenessChange
 		if c.Client, rest, err = readUint(rest); err != nil {
-			return nil, err
+			return err
 		}
 		if c.Clock, rest, err = readUint(rest); err != nil {
-			return nil, err
+			return err
 		}
 		if c.State, rest, err = readBytes(rest); err != nil {
-			return nil, err
+			return err
 		}
 		if !json.Valid(c.State) {
-			return nil, bad("the state of client %d is not JSON", c.Client)
+			return bad("the state of client %d is not JSON", c.Client)
 		}
 		if string(c.State) == "null" {
 			c.State = nil
 		}
-		changes = append(changes, c)
+		take(c)
 	}
-	return changes, nil
+	return nil
 }
 
 // IsNews tells whether a change would change the table.
