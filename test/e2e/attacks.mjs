@@ -407,7 +407,7 @@ const attacks = {
     }
     // A room of which everybody wants to be: 200 are let in.
     all = await Promise.all(Array.from({ length: 260 }, () => Raw.open(`${room}.full`)))
-    const full = await Promise.all(all.map(async (raw) => (raw.status === 101 && await raw.answers() ? 'in' : raw.code)))
+    const full = await Promise.all(all.map(async (raw) => (raw.status === 101 && await raw.answers() ? 'in' : raw.code ?? `${raw.status} ${raw.ended} ${raw.count}`)))
     assert.equal(full.filter((end) => end === 'in').length, 200)
     assert.ok(full.every((end) => end === 'in' || end === 1013), `a full room: ${[...new Set(full)]}`)
     return `one address: ${one}`
