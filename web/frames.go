@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -62,6 +63,7 @@ func (f *frames) await() (more bool, err error) {
 	}
 	f.start = 0
 	if f.end, err = f.socket.socket.Read(f.buf[:]); f.end > 0 {
+		f.takeTurns(f.end)
 		return true, nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -101,10 +103,19 @@ func (f *frames) read(p []byte) (n int, err error) {
 		}
 		switch {
 		case n > 0:
+			f.takeTurns(n)
 			return n, nil
 		case err != nil:
 			return n, fmt.Errorf("%w: %w", errPeerGone, err)
 		}
+	}
+}
+
+// takeTurns lets others have the processor when a client brings more than was read at once. Its
+// reader never waits otherwise, and Go would let it go on for 10 ms while keystrokes stand in line.
+func (f *frames) takeTurns(n int) {
+	if n >= len(f.buf) {
+		runtime.Gosched()
 	}
 }
 
