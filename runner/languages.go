@@ -188,7 +188,8 @@ func (r *Runner) versions(ctx context.Context, all []*lang.Profile, formatters b
 	versions, formats, errs := make(map[*lang.Profile]string), make(map[string]bool), make(map[*lang.Profile]error)
 	next := make(chan *lang.Profile)
 	var tries sync.WaitGroup
-	for range runtime.NumCPU() {
+	// One that has ended may still have its place when the next enters; none is to be refused.
+	for range max(1, min(runtime.NumCPU(), r.queue.left()/2)) {
 		tries.Go(func() {
 			for p := range next {
 				version, err := r.tryLanguage(ctx, p)

@@ -30,6 +30,13 @@ type ticket struct {
 
 func newQueue(running, waiting int) *queue { return &queue{free: running, most: waiting} }
 
+// left is how many may enter now.
+func (q *queue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.free + q.most - len(q.waiting)
+}
+
 // enter gives who asks a ticket whose turn has come or will come, or false when too
 // many wait. Each ticket must be given back by leave, once.
 func (q *queue) enter(who string) (*ticket, bool) {

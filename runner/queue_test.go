@@ -29,13 +29,16 @@ func TestQueue(t *testing.T) {
 	q := newQueue(2, 3)
 	var tickets []*ticket
 	for i := range 5 {
+		if q.left() != 5-i {
+			t.Errorf("%d are left after %d", q.left(), i)
+		}
 		next, ok := q.enter(fmt.Sprint("room ", i))
 		if !ok {
 			t.Fatal("refused while there is room")
 		}
 		tickets = append(tickets, next)
 	}
-	if _, ok := q.enter("another"); ok {
+	if _, ok := q.enter("another"); ok || q.left() != 0 {
 		t.Fatal("a sixth got in")
 	}
 	for i, want := range []bool{true, true, false, false, false} {
