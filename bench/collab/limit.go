@@ -1,7 +1,9 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -12,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/gorilla/websocket"
+	_ "github.com/mattn/go-sqlite3"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +27,7 @@ import (
 // goroutine and no buffer but its reader's.
 //
 // With a journal it passes on what the disk has: the least that it takes to save what others
-// see.
+// see, in a file or in a database.
 type limit struct {
 	upgrader websocket.Upgrader
 	journal  *journal // or nil
@@ -59,10 +63,14 @@ func serveLimit(addr, file string) (err error) {
 		}
 	}()
 	l := &limit{rooms: make(map[string]*limitRoom)}
-	if file != "" {
-		if l.journal, err = openJournal(file); err != nil {
-			return err
-		}
+	switch {
+	case strings.HasSuffix(file, ".db"):
+		l.journal, err = openDatabase(file)
+	case file != "":
+		l.journal, err = openJournal(file)
+	}
+	if err != nil {
+		return err
 	}
 	l.upgrader = websocket.Upgrader{
 		ReadBufferSize: 512, WriteBufferSize: 1 << 10, WriteBufferPool: &sync.Pool{},
@@ -94,7 +102,7 @@ func (l *limit) serve(c *limitConn, path string) {
 			c.send(limitFrame([]byte{messageSync, syncStep2, 2, 0, 0}))
 		case message[0] == messageSync && message[1] == syncUpdate && l.journal != nil:
 			frame := limitFrame(message)
-			l.journal.append(frame, func() { r.broadcast(frame, c) })
+			l.journal.append(entry{path, frame, func() { r.broadcast(frame, c) }})
 		case message[0] == messageSync && message[1] == syncUpdate, message[0] == messageAwareness:
 			r.broadcast(limitFrame(message), c)
 		}
@@ -185,21 +193,61 @@ func (c *limitConn) flush() {
 	}
 }
 
-// journal is a file to whose end everything is written, and flushed, with what comes
-// meanwhile in one: it was allocated before, so that no flush has more to write than what is
-// new, and begins again when it is full.
+// journal keeps what it is given, with what comes while it writes in one flush.
 type journal struct {
-	file *os.File
-	at   int64
+	write func([]entry) error // and flush
 
 	mu    sync.Mutex // guards below
 	wake  *sync.Cond
-	queue []byte
-	then  []func()
+	queue []entry
+}
+
+type entry struct {
+	room string
+	data []byte
+	then func()
+}
+
+func newJournal(write func([]entry) error) *journal {
+	j := &journal{write: write}
+	j.wake = sync.NewCond(&j.mu)
+	go j.run() // as long as the process
+	return j
+}
+
+// append has then called, in order, once data is on the disk.
+func (j *journal) append(e entry) {
+	j.mu.Lock()
+	j.queue = append(j.queue, e)
+	j.wake.Signal()
+	j.mu.Unlock()
+}
+
+func (j *journal) run() {
+	var spare []entry
+	for {
+		j.mu.Lock()
+		for len(j.queue) == 0 {
+			j.wake.Wait()
+		}
+		all := j.queue
+		j.queue = spare[:0]
+		j.mu.Unlock()
+		if err := j.write(all); err != nil {
+			log.Fatal(err)
+		}
+		for _, e := range all {
+			e.then()
+		}
+		clear(all)
+		spare = all
+	}
 }
 
 const journalBytes = 64 << 20
 
+// openJournal makes a journal that is a file, allocated before, so that no flush has more to
+// write than what is new. It begins again when it is full.
 func openJournal(name string) (*journal, error) {
 	f, err := os.Create(name)
 	if err != nil {
@@ -210,45 +258,61 @@ func openJournal(name string) (*journal, error) {
 			return nil, err
 		}
 	}
-	j := &journal{file: f}
-	j.wake = sync.NewCond(&j.mu)
-	go j.run() // as long as the process
-	return j, f.Sync()
+	var at int64
+	var b []byte
+	return newJournal(func(all []entry) error {
+		b = b[:0]
+		for _, e := range all {
+			b = append(b, e.data...)
+		}
+		if at+int64(len(b)) > journalBytes {
+			at = 0
+		}
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+		at += int64(len(b))
+		return unix.Fdatasync(int(f.Fd()))
+	}), f.Sync()
 }
 
-// append has then called, in order, once b is on the disk.
-func (j *journal) append(b []byte, then func()) {
-	j.mu.Lock()
-	j.queue, j.then = append(j.queue, b...), append(j.then, then)
-	j.wake.Signal()
-	j.mu.Unlock()
-}
-
-func (j *journal) run() {
-	var spare []byte
-	for {
-		j.mu.Lock()
-		for len(j.then) == 0 {
-			j.wake.Wait()
-		}
-		b, then := j.queue, j.then
-		j.queue, j.then = spare[:0], nil
-		j.mu.Unlock()
-		if j.at+int64(len(b)) > journalBytes {
-			j.at = 0
-		}
-		if _, err := j.file.WriteAt(b, j.at); err != nil {
-			log.Fatal(err)
-		}
-		if err := unix.Fdatasync(int(j.file.Fd())); err != nil {
-			log.Fatal(err)
-		}
-		j.at += int64(len(b))
-		for _, do := range then {
-			do()
-		}
-		spare = b
+// openDatabase makes a journal that is a table in SQLite: a row for each entry, by room and
+// number, as who wants them back needs them.
+func openDatabase(name string) (*journal, error) {
+	db, err := sql.Open("sqlite3", "file:"+name+"?_journal_mode=WAL&_synchronous=FULL&_txlock=immediate")
+	if err != nil {
+		return nil, err
 	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(`CREATE TABLE entries (room TEXT, seq INTEGER, at INTEGER, data BLOB, PRIMARY KEY (room, seq)) WITHOUT ROWID`); err != nil {
+		return nil, err
+	}
+	insert, err := db.Prepare(`INSERT INTO entries VALUES (?, ?, ?, ?)`)
+	if err != nil {
+		return nil, err
+	}
+	seqs := make(map[string]int)
+	add := func(s *sql.Stmt, e entry) error {
+		seqs[e.room]++
+		_, err := s.Exec(e.room, seqs[e.room], time.Now().UnixMilli(), e.data)
+		return err
+	}
+	return newJournal(func(all []entry) error {
+		if len(all) == 1 {
+			return add(insert, all[0])
+		}
+		tx, err := db.Begin()
+		if err != nil {
+			return err
+		}
+		s := tx.Stmt(insert)
+		for _, e := range all {
+			if err := add(s, e); err != nil {
+				return errors.Join(err, tx.Rollback())
+			}
+		}
+		return tx.Commit()
+	}), nil
 }
 
 // limitFrame is a message as a server's binary frame.

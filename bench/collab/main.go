@@ -1,6 +1,7 @@
 // Command collab holds the document server against y-websocket and Hocuspocus, both with
 // storage, and against the limit: a server in Go that holds no document and stores nothing.
-// With it stands what it would take to save, too: the same with a journal that is flushed.
+// With it stands what it would take to save, too: the same with a journal that is flushed, as a
+// file and as a table in SQLite.
 // All do the same in one run, scenario by scenario, each with a server that was just started
 // on a processor of its own; this program is the clients, on another one. It prints a table
 // in Markdown, and fails if Corun loses anything.
@@ -53,7 +54,7 @@ func main() {
 	flag.StringVar(&b.profiles, "profiles", "", "write profiles of Corun to a folder: of the processor while people type, of the heap where memory is measured")
 	flag.BoolVar(&b.pin, "pin", true, "give servers and clients a processor each; otherwise the kernel may run both on one, where to wake the other costs less")
 	limitAddr := flag.String("serve-limit", "", "be the limit, on an address")
-	limitFile := flag.String("save-to", "", "have the limit save to a file")
+	limitFile := flag.String("save-to", "", "have the limit save to a file, in SQLite if it ends with .db")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		log.Fatalf("%q is no flag, and nothing else is wanted", flag.Arg(0))
@@ -300,15 +301,15 @@ func (b *bench) rows() []row {
 }
 
 func (b *bench) table(out io.Writer, figures map[figureKey]float64) {
-	fmt.Fprintln(out, "| figure | y-websocket | Hocuspocus | limit | limit that saves | Corun | Corun ÷ best peer | Corun ÷ limit | goal | met |")
-	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Fprintln(out, "| figure | y-websocket | Hocuspocus | limit | limit with a journal | limit with SQLite | Corun | Corun ÷ best peer | Corun ÷ limit with SQLite | goal | met |")
+	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range b.rows() {
 		of := func(peer string) (float64, bool) {
 			v, ok := figures[figureKey{r.scenario, r.figure, peer}]
 			return v, ok
 		}
 		cells, any := []string{r.title}, false
-		for _, peer := range []string{"y-websocket", "hocuspocus", "limit", "saving", "corun"} {
+		for _, peer := range []string{"y-websocket", "hocuspocus", "limit", "saving", "sqlite", "corun"} {
 			v, ok := of(peer)
 			if any = any || ok; ok {
 				cells = append(cells, strings.TrimSpace(figure(v)+" "+r.unit))
@@ -339,7 +340,7 @@ func (b *bench) table(out io.Writer, figures map[figureKey]float64) {
 				rivals = append(rivals, v)
 			}
 		}
-		if v, ok := of("limit"); ok {
+		if v, ok := of("sqlite"); ok {
 			limits = append(limits, v)
 		}
 		goal, met := "–", "–"

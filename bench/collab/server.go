@@ -43,8 +43,11 @@ var peers = []*peer{
 	{name: "limit", title: "limit", path: "/", command: func(b *bench, port, _ string) []string {
 		return []string{b.self, "-serve-limit", "127.0.0.1:" + port}
 	}},
-	{name: "saving", title: "limit that saves", path: "/", command: func(b *bench, port, folder string) []string {
+	{name: "saving", title: "limit with a journal", path: "/", command: func(b *bench, port, folder string) []string {
 		return []string{b.self, "-serve-limit", "127.0.0.1:" + port, "-save-to", filepath.Join(folder, "journal")}
+	}},
+	{name: "sqlite", title: "limit with SQLite", path: "/", command: func(b *bench, port, folder string) []string {
+		return []string{b.self, "-serve-limit", "127.0.0.1:" + port, "-save-to", filepath.Join(folder, "journal.db")}
 	}},
 }
 

@@ -101,3 +101,46 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestDecodeHocuspocus(t *testing.T) {
+	named := func(message ...byte) []byte { return append(HocuspocusPrefix("doc"), message...) }
+	for _, tt := range []struct {
+		frame []byte
+		kind  HocuspocusKind
+		body  string
+		bad   bool
+	}{
+		{named(0, 0, 1, 0), HocuspocusDocument, "\x00\x00\x01\x00", false},
+		{named(3), HocuspocusDocument, "\x03", false},
+		{named(2, 0, 2, 'a', 'b'), HocuspocusToken, "ab", false},
+		{named(2, 0, 0, 5, '4', '.', '8', '.', '0'), HocuspocusToken, "", false}, // the version is behind it
+		{named(7), HocuspocusClose, "", false},
+		{named(5, 1, 'x'), HocuspocusOther, "", false},
+		{named(), 0, "", true},
+		{named(2), 0, "", true},
+		{named(2, 1, 0), 0, "", true},
+		{named(2, 0, 9), 0, "", true},
+		{[]byte{200}, 0, "", true},
+		{nil, 0, "", true},
+	} {
+		h, err := DecodeHocuspocus(tt.frame)
+		switch {
+		case tt.bad:
+			if !errors.Is(err, ErrBadFrame) {
+				t.Errorf("%v gives %v, %v", tt.frame, h, err)
+			}
+		case err != nil || h.Kind != tt.kind || string(h.Body) != tt.body || string(h.Name) != "doc":
+			t.Errorf("%v gives %v, %v", tt.frame, h, err)
+		}
+	}
+}
+
+func FuzzDecodeHocuspocus(f *testing.F) {
+	f.Add(append(HocuspocusPrefix("doc"), 2, 0, 1, 'x'))
+	f.Add(append(HocuspocusPrefix(""), 0, 2, 2, 0, 0))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if h, err := DecodeHocuspocus(frame); err == nil && len(h.Name)+len(h.Body) > len(frame) {
+			t.Errorf("%v is larger than its frame", h)
+		}
+	})
+}
