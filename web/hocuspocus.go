@@ -69,13 +69,12 @@ type documents struct {
 // document is one client's connection to one document. It is written to as by a room, in
 // frames of y-websocket.
 type document struct {
-	many    *documents
-	prefix  []byte // of each message
-	expires time.Time
-	room    *collab.Room
-	conn    *collab.SyncConn
-	leave   func()      // undoes the admission, of all but the first
-	left    atomic.Bool // the client is done with it
+	many   *documents
+	prefix []byte // of each message
+	room   *collab.Room
+	conn   *collab.SyncConn
+	leave  func()      // undoes the admission, of all but the first
+	left   atomic.Bool // the client is done with it
 }
 
 // receive takes one message. Its error closes the socket.
