@@ -17,7 +17,8 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 	}
 	// Stock providers send back what they hear of others. Only what is news makes
 	// this connection the one that speaks for a client.
-	var mine, departed []yproto.AwarenessChange
+	var mine, news, departed []yproto.AwarenessChange
+	tooMuch := 0
 	err := yproto.DecodeAwareness(payload, func(ch yproto.AwarenessChange) {
 		if !r.awareness.IsNews(ch) {
 			if gone, ok := r.awareness.Departed(ch.Client); ok && ch.State != nil && len(departed) < yproto.MaxAwarenessClients {
@@ -25,24 +26,30 @@ func (r *Room) aware(c *SyncConn, payload []byte) error {
 			}
 			return
 		}
-		if _, known := c.clients[ch.Client]; known || len(c.clients)+len(mine) < maxAwarenessIDs {
-			mine = append(mine, ch)
+		had, known := c.clients[ch.Client]
+		if !known && len(c.clients) >= maxAwarenessIDs {
+			return
 		}
-	})
-	if err != nil {
-		return err
-	}
-	for _, ch := range mine {
+		sum := c.stateBytes + len(ch.State) - had
+		if sum > MaxAwarenessBytes { // it may speak for several, but for no more together
+			tooMuch = sum
+			return
+		}
 		if c.clients == nil {
 			c.clients = make(map[uint64]int)
 		}
-		c.stateBytes += len(ch.State) - c.clients[ch.Client]
-		c.clients[ch.Client] = len(ch.State)
+		c.clients[ch.Client], c.stateBytes = len(ch.State), sum
+		mine = append(mine, ch)
+		// At once: another change of the same client in this message may be older.
+		news = append(news, r.awareness.Apply([]yproto.AwarenessChange{ch})...)
+	})
+	r.spread(news)
+	if err != nil {
+		return err
 	}
-	if c.stateBytes > MaxAwarenessBytes { // it may speak for several, but for no more together
-		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", c.stateBytes, MaxAwarenessBytes)}
+	if tooMuch > 0 {
+		return &CloseError{CloseTooLarge, fmt.Sprintf("awareness has %d bytes: at most %d are allowed", tooMuch, MaxAwarenessBytes)}
 	}
-	r.spread(r.awareness.Apply(mine))
 	if time.Since(c.spoken) > echoAfter {
 		// Stock providers take half a minute without a message for a dead connection, and
 		// this echo may be all that one alone in a room gets.

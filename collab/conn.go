@@ -24,8 +24,6 @@ type Peer struct {
 	Role      store.Role
 	TokenHash [32]byte // of the room token they came by
 	Session   string   // which the same client gives on /live, or ""; see Room.SetSession
-	// Acks asks for a message after each update of the client's: whether it is saved.
-	Acks bool
 	// Ready is called when there is something to write and nobody is writing: somebody
 	// is to call Flush soon. It must not block.
 	Ready func(*SyncConn)

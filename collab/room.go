@@ -233,11 +233,7 @@ func (r *Room) receive(c *SyncConn, frame []byte) error {
 	case yproto.SyncStep1:
 		return r.answer(c, m.Payload)
 	case yproto.SyncStep2, yproto.SyncUpdate:
-		taken, err := r.update(c, m, frame)
-		if err == nil && c.peer.Acks {
-			r.fence(func(err error) { r.send(c, yproto.AppendSyncStatus(nil, taken && err == nil)) })
-		}
-		return err
+		return r.update(c, m, frame)
 	case yproto.AwarenessState:
 		return r.aware(c, m.Payload)
 	case yproto.QueryAwareness:
@@ -345,45 +341,45 @@ func (r *Room) send(c *SyncConn, message []byte) {
 }
 
 // update takes in an edit: checks, applies, stores, and shows it to the others
-// once it is stored. It tells whether the room has what it says, then.
-func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) (taken bool, err error) {
+// once it is stored.
+func (r *Room) update(c *SyncConn, m yproto.Message, frame []byte) error {
 	if len(m.Payload) == 0 {
-		return false, &CloseError{CloseBadData, "an update is empty"}
+		return &CloseError{CloseBadData, "an update is empty"}
 	}
 	if string(m.Payload) == "\x00\x00" {
-		return true, nil // nothing changed; stock clients answer so when they are in step
+		return nil // nothing changed; stock clients answer so when they are in step
 	}
 	refusal := r.refusal(c)
 	if m.Kind == yproto.SyncStep2 && refusal != "" && !r.lacks(m.Payload) {
 		// Who is in step answers, when asked what the room lacks, with all deletions that were
 		// ever made. To refuse that would alarm somebody who did nothing.
-		return true, nil
+		return nil
 	}
 	switch {
 	case refusal != "":
 		r.send(c, yproto.AppendDenied(nil, refusal))
-		return false, nil
+		return nil
 	case m.Payload[0] != 0 && r.tooLarge(len(m.Payload)): // only deletions: always welcome
 		r.send(c, yproto.AppendDenied(nil, fmt.Sprintf("permission denied: the document is full (%d bytes at most)", MaxDocumentBytes)))
-		return false, nil
+		return nil
 	}
 	before := r.doc.Changes()
 	news, err := r.doc.Relay(m.Payload)
 	if err != nil {
 		if errors.Is(err, ycrdt.ErrPendingLimit) || errors.Is(err, ycrdt.ErrTooCostly) || errors.Is(err, ycrdt.ErrTooLarge) {
 			r.send(c, yproto.AppendDenied(nil, "permission denied: "+err.Error()))
-			return false, nil
+			return nil
 		}
-		return false, err
+		return err
 	}
 	if r.doc.Changes() == before {
-		return true, nil // known already
+		return nil // known already
 	}
 	if m.Payload[0] == 0 {
 		r.uncounted = recountBytes // it may have become smaller: measure when it matters
 	}
 	r.show(c, m, frame, news)
-	return true, nil
+	return nil
 }
 
 // show stores an update that was taken in and shows it to those who lack it once it is stored.

@@ -381,6 +381,11 @@ func TestBadFrames(t *testing.T) {
 		"awareness":        {[][]byte{{1, 3, 1, 1, 1}}, CloseBadData},
 		"much awareness":   {[][]byte{awareness(1, 1, big+strings.Repeat(" ", MaxAwarenessBytes))}, CloseTooLarge},
 		"awareness in sum": {[][]byte{awareness(1, 1, big), awareness(2, 1, big)}, CloseTooLarge},
+		"awareness that is older in the same message": {[][]byte{
+			yproto.AppendAwareness(nil, yproto.EncodeAwareness([]yproto.AwarenessChange{
+				{Client: 1, Clock: 5, State: []byte(big)}, {Client: 1, Clock: 3, State: []byte("1")},
+			})), awareness(2, 1, big),
+		}, CloseTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, HubOptions{})

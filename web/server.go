@@ -135,7 +135,6 @@ func (s *Server) handlers() map[string]handler {
 		"GET /sync/{room}":                                            s.serveSync,
 		"GET /sync/{room}/notes":                                      s.serveNotes,
 		"GET /api/v1/rooms/{room}/notes":                              s.getNotes,
-		"GET /hocuspocus":                                             s.serveHocuspocus,
 		"GET /live/{room}":                                            s.serveLive,
 		"GET /healthz":                                                s.healthz,
 		"GET /readyz":                                                 s.readyz(false),
@@ -185,7 +184,6 @@ func (s *Server) Close(ctx context.Context) error {
 	s.closing = true
 	s.mu.Unlock()
 	s.live.CloseAll("the server is going away")
-	s.heart.dismiss()
 	defer func() { s.stopHeart(); <-s.heart.done }()
 	done := make(chan struct{})
 	go func() { s.sockets.Wait(); close(done) }()

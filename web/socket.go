@@ -34,9 +34,8 @@ type syncSocket struct {
 	raw     syscall.RawConn // of socket, or nil
 	conn    *collab.SyncConn
 	room    *collab.Room
-	many    *documents // instead of conn and room, in Hocuspocus' protocol
-	leave   func()     // undoes the admission
-	expires time.Time  // of the token; zero if it does not
+	leave   func()    // undoes the admission
+	expires time.Time // of the token; zero if it does not
 
 	// Times in nanoseconds since 1970; 0 where nothing is going on.
 	heard   atomic.Int64 // from the peer, last
@@ -67,20 +66,16 @@ const (
 // Frame gives a message as one binary frame of a server (RFC 6455, section 5.2).
 func Frame(message []byte) []byte {
 	n := len(message)
-	return append(appendFrameHead(make([]byte, 0, n+maxFrameHead), n), message...)
-}
-
-// maxFrameHead is the longest head of a frame of a server.
-const maxFrameHead = 10
-
-func appendFrameHead(b []byte, n int) []byte {
+	b := make([]byte, 0, n+10)
 	switch {
 	case n < 126:
-		return append(b, 0x82, byte(n))
+		b = append(b, 0x82, byte(n))
 	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(b, 0x82, 126), uint16(n))
+		b = binary.BigEndian.AppendUint16(append(b, 0x82, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x82, 127), uint64(n))
 	}
-	return binary.BigEndian.AppendUint64(append(b, 0x82, 127), uint64(n))
+	return append(b, message...)
 }
 
 // pingFrame is a ping without data.
@@ -136,45 +131,19 @@ func (c *syncSocket) read() {
 	c.server.heart.release(c)
 	var end *collab.CloseError
 	if errors.As(err, &end) {
-		c.end(end.Code, end.Reason) // the writer says goodbye, if it has not yet
+		c.conn.End(end.Code, end.Reason) // the writer says goodbye, if it has not yet
 		_ = c.socket.SetReadDeadline(time.Now().Add(lingerFor))
 		_, _ = io.Copy(io.Discard, c.socket) // until the peer closes too
 	}
 	_ = c.socket.Close()
-	if c.many != nil {
-		c.many.closeAll()
-	} else {
-		c.conn.Close()
-		c.room.Release()
-	}
+	c.conn.Close()
+	c.room.Release()
 	c.server.heart.remove(c)
 	c.leave()
 }
 
-// end closes, with a code and a reason. It does not block.
-func (c *syncSocket) end(code int, reason string) {
-	if c.many != nil {
-		c.many.end(code, reason)
-		return
-	}
-	c.conn.End(code, reason)
-}
-
-// ping does not block either.
-func (c *syncSocket) ping() {
-	if c.many != nil {
-		c.many.ping()
-		return
-	}
-	c.conn.Control(pingFrame)
-}
-
-func (c *syncSocket) receive(message []byte) error {
-	if c.many != nil {
-		return c.many.receive(message)
-	}
-	return c.conn.Receive(message)
-}
+// errSaid ends a reader after the goodbye was said by another.
+var errSaid = &collab.CloseError{Code: websocket.CloseGoingAway}
 
 // readAll hands on what comes, until nothing does for a while. Its error is a
 // *collab.CloseError or errPeerGone.
@@ -203,12 +172,14 @@ func (c *syncSocket) readAll() error {
 			return err
 		case !more && c.said.Load():
 			return errPeerGone // it has read why by now
+		case data == nil && more && c.said.Load():
+			return errSaid // or one that only pings would stay
 		case !more:
 			return nil
 		case data == nil:
 			continue
 		}
-		err = c.receive(data)
+		err = c.conn.Receive(data)
 		c.server.heart.release(c)
 		if err != nil {
 			return err
@@ -267,7 +238,7 @@ func (c *syncSocket) next(f *frames) (whole []byte, err error) {
 			return nil, err
 		}
 		if h.opcode >= opClose {
-			if err := c.answer(f, h); err != nil {
+			if err := c.control(f, h); err != nil {
 				return nil, err
 			}
 			if !begun {
@@ -309,8 +280,8 @@ func (c *syncSocket) grow(b []byte) []byte {
 	return larger
 }
 
-// answer does what a control frame asks for.
-func (c *syncSocket) answer(f *frames, h frameHead) error {
+// control does what a control frame asks for.
+func (c *syncSocket) control(f *frames, h frameHead) error {
 	data, err := f.payload(nil, h)
 	if err != nil {
 		return err
@@ -319,11 +290,7 @@ func (c *syncSocket) answer(f *frames, h frameHead) error {
 	case opPing:
 		// It waits its turn with all else that is written: a peer may ping faster than it
 		// reads.
-		pong := append([]byte{0x80 | opPong, byte(len(data))}, data...)
-		if c.many != nil {
-			return c.many.write(pong)
-		}
-		c.conn.Control(pong)
+		c.conn.Control(append([]byte{0x80 | opPong, byte(len(data))}, data...))
 	case opPong:
 	case opClose:
 		code := websocket.CloseNoStatusReceived
@@ -386,11 +353,10 @@ func halfClose(conn net.Conn) {
 // heart pings all sockets of /sync and ends those that are silent or stuck. One goroutine
 // for all: a timer and a goroutine each would be most of what an idle socket costs.
 type heart struct {
-	intake    intake
-	mu        sync.Mutex // guards below, and all sockets' expires
-	sockets   map[*syncSocket]struct{}
-	dismissed bool
-	done      chan struct{}
+	intake  intake
+	mu      sync.Mutex // guards sockets
+	sockets map[*syncSocket]struct{}
+	done    chan struct{}
 }
 
 func newHeart(messageBytes int) *heart {
@@ -403,31 +369,6 @@ func (h *heart) add(c *syncSocket) {
 	c.pingedAt = time.Now()
 	c.heard.Store(c.pingedAt.UnixNano())
 	h.sockets[c] = struct{}{}
-	if h.dismissed && c.many != nil {
-		c.many.end(websocket.CloseGoingAway, "the server is going away")
-	}
-}
-
-// expire has the socket closed at that time, if it is not zero, or before.
-func (h *heart) expire(c *syncSocket, at time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c.expires.IsZero() || (!at.IsZero() && at.Before(c.expires)) {
-		c.expires = at
-	}
-}
-
-// dismiss ends sockets that have no document, which nobody else would: those that have are
-// ended by their rooms.
-func (h *heart) dismiss() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.dismissed = true
-	for c := range h.sockets {
-		if c.many != nil {
-			c.many.end(websocket.CloseGoingAway, "the server is going away")
-		}
-	}
 }
 
 func (h *heart) remove(c *syncSocket) {
@@ -462,14 +403,13 @@ func (h *heart) beat(now time.Time) {
 	}
 	for c := range h.sockets {
 		switch {
-		case since(&c.heard) > pongWait, since(&c.message) > stuckAfter, since(&c.writing) > stuckAfter,
-			c.many != nil && since(&c.many.empty) > pongWait:
+		case since(&c.heard) > pongWait, since(&c.message) > stuckAfter, since(&c.writing) > stuckAfter:
 			_ = c.socket.Close() // its reader does the rest
 		case !c.expires.IsZero() && now.After(c.expires):
-			c.end(live.CloseRemoved, expired)
+			c.conn.End(live.CloseRemoved, expired)
 		case now.Sub(c.pingedAt) >= pingEvery:
 			c.pingedAt = now
-			c.ping()
+			c.conn.Control(pingFrame)
 		}
 	}
 }

@@ -298,3 +298,18 @@ func TestPingedSocketGoesOn(t *testing.T) {
 		t.Errorf("%d pongs for one ping", pongs)
 	}
 }
+
+// Who goes on pinging after the goodbye, and does not read it, is not kept.
+func TestGoodbyeEndsThosePinging(t *testing.T) {
+	s := newSite(t)
+	a := s.room(`{}`)
+	p := s.dial("/sync/" + a.ID + "?token=" + a.Tokens["guest"])
+	s.call("DELETE", "/api/v1/rooms/"+a.ID, a.Tokens["host"], "")
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); {
+		if p.ws.WriteControl(websocket.PingMessage, nil, deadline) != nil {
+			return
+		}
+		time.Sleep(time.Millisecond) // or it would be a flood
+	}
+	t.Error("the socket is still open")
+}

@@ -64,8 +64,8 @@ func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func
 		return err
 	}
 	defer done()
-	var a *access
-	if a, c.room, err = s.authorizeDocument(r.Context(), r.PathValue("room"), r.URL.Query().Get("token")); err != nil {
+	a, err := c.authorize(r.Context(), r.PathValue("room"), r.URL.Query().Get("token"))
+	if err != nil {
 		return err
 	}
 	if a.mustWait() {
@@ -87,7 +87,12 @@ func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func
 		s.sockets.Done()
 		return nil // the upgrader has answered
 	}
-	c.adopt(ws)
+	c.socket = ws.NetConn() // all that is kept of ws
+	if socket, ok := c.socket.(syscall.Conn); ok {
+		if c.raw, err = socket.SyscallConn(); err != nil {
+			s.log.Debug("a socket has ended at once", "error", err)
+		}
+	}
 	if err := c.join(r.Context(), a, document, session); err != nil {
 		code, reason := s.closeCode(err)
 		sayGoodbye(c.socket, code, reason)
@@ -102,37 +107,25 @@ func (s *Server) serveDocument(w http.ResponseWriter, r *http.Request, find func
 	return nil
 }
 
-// adopt takes over the connection of ws, which is all that is kept of it.
-func (c *syncSocket) adopt(ws *websocket.Conn) {
-	c.socket = ws.NetConn()
-	if socket, ok := c.socket.(syscall.Conn); ok {
-		var err error
-		if c.raw, err = socket.SyscallConn(); err != nil {
-			c.server.log.Debug("a socket has ended at once", "error", err)
-		}
+// authorize is Server's, for one who wants a document. An open room is not looked for twice, and
+// need not be there: its first edit makes it.
+func (c *syncSocket) authorize(ctx context.Context, room, token string) (*access, error) {
+	if token != "" || !c.server.isOpenName(room) {
+		return c.server.authorize(ctx, room, token)
 	}
-}
-
-// authorizeDocument is authorize for one who wants a document. An open room is not looked for
-// twice, and need not be there: its first edit makes it. It is given acquired; of others the room
-// is nil.
-func (s *Server) authorizeDocument(ctx context.Context, room, token string) (*access, *collab.Room, error) {
-	if token != "" || !s.isOpenName(room) {
-		a, err := s.authorize(ctx, room, token)
-		return a, nil, err
-	}
-	acquired, err := s.cfg.Rooms.AcquireOpen(ctx, room)
+	acquired, err := c.server.cfg.Rooms.AcquireOpen(ctx, room)
 	if errors.Is(err, collab.ErrPrivate) {
-		return nil, nil, errNoRoom
+		return nil, errNoRoom
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !acquired.Public() {
 		acquired.Release()
-		return nil, nil, errNoRoom
+		return nil, errNoRoom
 	}
-	return &access{room: &store.Room{ID: room, Open: true}, role: store.RoleGuest}, acquired, nil
+	c.room = acquired
+	return &access{room: &store.Room{ID: room, Open: true}, role: store.RoleGuest}, nil
 }
 
 // session is what joins the two sockets of one person: a client makes it up and gives it on
@@ -151,7 +144,7 @@ func sessionOf(q url.Values) (string, error) {
 // join makes the client one of a document's.
 func (c *syncSocket) join(ctx context.Context, a *access, document, session string) (err error) {
 	if a.room.Ended {
-		return errEnded
+		return &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
 	}
 	if c.room == nil {
 		if c.room, err = c.server.cfg.Rooms.Acquire(ctx, document); err != nil {
@@ -169,8 +162,6 @@ func (c *syncSocket) join(ctx context.Context, a *access, document, session stri
 	}
 	return nil
 }
-
-var errEnded = &collab.CloseError{Code: live.CloseRoomEnded, Reason: "the host ended this room"}
 
 func goingAway() error {
 	p := newProblem(http.StatusServiceUnavailable, "the server is going away")
