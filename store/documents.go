@@ -50,9 +50,19 @@ func (s *Store) LoadDocument(ctx context.Context, room string) (*Document, error
 // is good to have in memory. Snapshot and Updates stay nil. With ErrNotFound comes what there
 // was before of that name: Past. head, or nil, is given the room first, and its error ends it.
 func (s *Store) ReadDocument(ctx context.Context, room string, head func(*Room) error, state, update func([]byte) error) (*Document, error) {
+	// Most of what an open server is asked for has never been: that takes one question.
+	var there bool
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM rooms WHERE id = ?1)
+		OR EXISTS (SELECT 1 FROM past_documents WHERE room_id = ?1)`, room).Scan(&there)
+	if err != nil {
+		return nil, fmt.Errorf("look for room: %w", err)
+	}
+	if !there {
+		return new(Document), fmt.Errorf("room %s: %w", room, ErrNotFound)
+	}
 	var doc *Document
 	// In one transaction: between two, updates may have been folded.
-	err := s.readTx(ctx, func(tx *sqlx.Tx) error {
+	err = s.readTx(ctx, func(tx *sqlx.Tx) error {
 		var row struct {
 			roomRow
 			Seq  int64  `db:"seq"`

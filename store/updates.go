@@ -301,11 +301,17 @@ func (u *Updates) commit(batch []queued, failed map[string]error) (refused strin
 // openRoom makes the open room of an update that is the first. If there is a room of that name
 // that is not open it refuses the update.
 func openRoom(ctx context.Context, tx *sqlx.Tx, q *queued) (refused string, err error) {
-	var open bool
-	err = tx.GetContext(ctx, &open, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, '', '', TRUE, ?)
-		ON CONFLICT (id) DO UPDATE SET open = open RETURNING open`, q.update.Room, q.at)
+	made, err := tx.ExecContext(ctx, `INSERT INTO rooms (id, title, language, open, created_at) VALUES (?, '', '', TRUE, ?)
+		ON CONFLICT (id) DO NOTHING`, q.update.Room, q.at)
 	if err != nil {
 		return "", fmt.Errorf("create room: %w", err)
+	}
+	if n, err := made.RowsAffected(); err != nil || n == 1 {
+		return "", err // SQLite's driver gives none
+	}
+	var open bool
+	if err := tx.GetContext(ctx, &open, `SELECT open FROM rooms WHERE id = ?`, q.update.Room); err != nil {
+		return "", fmt.Errorf("look for room: %w", err)
 	}
 	if !open {
 		return q.update.Room, fmt.Errorf("store update of room %s, which is not open: %w", q.update.Room, ErrRefused)
