@@ -19,13 +19,15 @@ func TestFullScreen(t *testing.T) {
 import curses
 def main(screen):
     key = ''
+    screen.timeout(200) # curses overlooks a signal that comes just before it begins to wait
     while True:
         rows, cols = screen.getmaxyx()
         screen.clear()
         screen.addstr(0, 0, 'size %dx%d, key %s' % (cols, rows, key))
         screen.addstr(rows - 1, 0, 'bottom')
         screen.refresh()
-        code = screen.getch()
+        code = -1
+        while code == -1: code = screen.getch()
         if code == ord('q'): return
         key = curses.keyname(code).decode()
 curses.wrapper(main)
